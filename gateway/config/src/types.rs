@@ -1,0 +1,396 @@
+//! Every section and key of the configuration, with its default and meaning.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{Pattern, Period};
+
+/// The whole configuration.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+pub struct Config {
+    /// The listener that clients connect to.
+    pub client: Client,
+    /// The listener that apps publish to.
+    pub api: Api,
+    /// The listener for health, metrics and status.
+    pub admin: Admin,
+    /// How gateways relay publications to each other.
+    pub relay: Relay,
+    /// The Socket.IO protocol's settings.
+    pub socketio: Socketio,
+    /// Who may connect.
+    pub auth: Auth,
+    /// Rules for channels; the first that matches a channel's name holds.
+    pub channels: Vec<ChannelRule>,
+    /// What one gateway, one client and one request may use.
+    pub limits: Limits,
+    /// How the gateway stops.
+    pub drain: Drain,
+    /// The log's form.
+    pub log: Log,
+    /// Start even where the settings leave the gateway open to strangers.
+    pub insecure: bool,
+}
+
+/// The listener that clients connect to.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+pub struct Client {
+    /// Address and port.
+    pub listen: String,
+    /// Web origins that may connect: `*`, or `https://app.example.com`.
+    pub allowed_origins: Vec<String>,
+    /// Threads that serve clients, each with its own share of the sessions.
+    /// 0: one for each core.
+    pub shards: usize,
+}
+
+/// The listener that apps publish to.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+pub struct Api {
+    /// Address and port.
+    pub listen: String,
+    /// Who may call the API. None on loopback: everyone may.
+    pub keys: Vec<ApiKey>,
+}
+
+/// A key of the HTTP API, kept as a hash.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct ApiKey {
+    /// Who holds it; shown in logs and metrics.
+    pub name: String,
+    /// SHA-256 of the key, 64 hexadecimal digits.
+    pub sha256: String,
+    /// What it may do.
+    pub scopes: Vec<Scope>,
+    /// The channels that it may touch; every channel when empty.
+    #[serde(default)]
+    pub channels: Vec<Pattern>,
+}
+
+/// What an API key may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum Scope {
+    /// Publish.
+    Publish,
+    /// Read channels, history and presence.
+    Read,
+    /// Act on users and gateways.
+    Admin,
+}
+
+/// The listener for health, metrics and status.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+pub struct Admin {
+    /// Address and port.
+    pub listen: String,
+}
+
+/// How gateways relay publications to each other.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+pub struct Relay {
+    /// `memory`: this gateway alone, history in its memory.
+    pub url: String,
+}
+
+/// The Socket.IO protocol's settings. Defaults are the reference server's.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+pub struct Socketio {
+    /// Path of the Socket.IO endpoint; begins and ends with `/`.
+    pub path: String,
+    /// Time between two pings of the server.
+    pub ping_interval: Period,
+    /// How long the server waits for the answer to a ping.
+    pub ping_timeout: Period,
+    /// How long an upgrade to WebSocket may take.
+    pub upgrade_timeout: Period,
+    /// How long a client may take to join its first namespace.
+    pub connect_timeout: Period,
+    /// Largest message or polling body from a client, in bytes.
+    pub max_payload: usize,
+    /// The namespaces that exist.
+    pub namespaces: Vec<String>,
+    /// Connection state recovery; `off` turns it off.
+    pub recovery: Recovery,
+}
+
+/// Connection state recovery: what a client missed while it was away.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Recovery {
+    /// No recovery: CONNECT is answered with `{sid}` alone.
+    Off,
+    /// A session may be restored until so long after its transport closed.
+    On {
+        /// `maxDisconnection`
+        max_disconnection: Period,
+    },
+}
+
+/// Who may connect.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+pub struct Auth {
+    /// Whether clients without a token may connect. Default: true without
+    /// `jwt`, else false.
+    pub anonymous: Option<bool>,
+    /// How tokens are verified. Absent: tokens are not accepted.
+    pub jwt: Option<Jwt>,
+}
+
+/// How tokens (JWT) are verified: exactly one of `secret`, `publicKey` and
+/// `jwksUrl`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+pub struct Jwt {
+    /// Shared secret, for HS256, HS384 and HS512.
+    pub secret: Option<String>,
+    /// Public key in PEM.
+    pub public_key: Option<String>,
+    /// Where the issuer publishes its keys (JSON Web Key Set).
+    pub jwks_url: Option<String>,
+    /// Accepted algorithms. Default: those that fit the key.
+    pub algorithms: Vec<String>,
+    /// Required `iss` claim.
+    pub issuer: Option<String>,
+    /// Required `aud` claim.
+    pub audience: Option<String>,
+}
+
+/// What holds for the channels that match.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct ChannelRule {
+    /// The channels that it is for.
+    #[serde(rename = "match")]
+    pub matches: Pattern,
+    /// How much is kept for those who come back. Absent: nothing.
+    #[serde(default)]
+    pub history: Option<History>,
+    /// True: whoever may subscribe may also publish.
+    #[serde(default)]
+    pub client_publish: Option<bool>,
+    /// True: everyone may subscribe, with a token or without.
+    #[serde(default)]
+    pub anonymous: Option<bool>,
+    /// What happens to a client that reads too slowly.
+    #[serde(default)]
+    pub slow_consumer: SlowConsumer,
+    /// Largest publication, in bytes. Default: the largest that the gateway takes.
+    #[serde(default)]
+    pub max_payload: Option<usize>,
+}
+
+/// How much of a channel is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct History {
+    /// Publications per channel.
+    pub max_messages: usize,
+    /// Age of the oldest.
+    pub max_age: Period,
+}
+
+/// What happens to a client that reads too slowly.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum SlowConsumer {
+    /// It is disconnected and may resume.
+    #[default]
+    Disconnect,
+}
+
+/// What one gateway, one client and one request may use.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+pub struct Limits {
+    /// Client connections that the gateway holds at once.
+    pub connections: usize,
+    /// Subscriptions of one session.
+    pub subscriptions: usize,
+    /// Bytes that may wait for one slow client.
+    pub outbox_bytes: usize,
+    /// Messages that may wait for one slow client.
+    pub outbox_messages: usize,
+    /// Largest publication, in bytes.
+    pub publication_bytes: usize,
+    /// Publications in one batch of the HTTP API.
+    pub batch: usize,
+    /// Bytes of one request's headers.
+    pub header_bytes: usize,
+    /// How long a client may take to send a request's headers.
+    pub header_timeout: Period,
+    /// How long a client may take to send a polling request's body.
+    pub body_timeout: Period,
+}
+
+/// How the gateway stops.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+pub struct Drain {
+    /// How long new clients are still accepted after SIGTERM. Default: 0
+    /// with the embedded relay, else 5s.
+    pub delay: Option<Period>,
+    /// Over how long clients are then disconnected, evenly.
+    pub period: Period,
+}
+
+/// The log's form.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+pub struct Log {
+    /// `error`, `warn`, `info`, `debug` or `trace`; or a filter such as
+    /// `info,gateway::hub=debug`.
+    pub level: String,
+    /// One line of text, or one JSON object, for each event.
+    pub format: LogFormat,
+}
+
+/// The log's form.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum LogFormat {
+    /// Lines for people.
+    #[default]
+    Text,
+    /// Lines for machines.
+    Json,
+}
+
+// === defaults ===
+
+impl Default for Client {
+    fn default() -> Self {
+        Self {
+            listen: "127.0.0.1:8080".to_owned(),
+            allowed_origins: vec!["*".to_owned()],
+            shards: 0,
+        }
+    }
+}
+
+impl Default for Api {
+    fn default() -> Self {
+        Self { listen: "127.0.0.1:8081".to_owned(), keys: Vec::new() }
+    }
+}
+
+impl Default for Admin {
+    fn default() -> Self {
+        Self { listen: "127.0.0.1:9090".to_owned() }
+    }
+}
+
+impl Default for Relay {
+    fn default() -> Self {
+        Self { url: "memory".to_owned() }
+    }
+}
+
+impl Default for Socketio {
+    fn default() -> Self {
+        Self {
+            path: "/socket.io/".to_owned(),
+            ping_interval: Period::from_secs(25),
+            ping_timeout: Period::from_secs(20),
+            upgrade_timeout: Period::from_secs(10),
+            connect_timeout: Period::from_secs(45),
+            max_payload: 1_000_000,
+            namespaces: vec!["/".to_owned()],
+            recovery: Recovery::default(),
+        }
+    }
+}
+
+impl Default for Recovery {
+    fn default() -> Self {
+        Self::On { max_disconnection: Period::from_secs(120) }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 20_000,
+            subscriptions: 1_000,
+            outbox_bytes: 4 << 20,
+            outbox_messages: 10_000,
+            publication_bytes: 1_000_000,
+            batch: 1_000,
+            header_bytes: 16 << 10,
+            header_timeout: Period::from_secs(10),
+            body_timeout: Period::from_secs(30),
+        }
+    }
+}
+
+impl Default for Drain {
+    fn default() -> Self {
+        Self { delay: None, period: Period::from_secs(30) }
+    }
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { level: "info".to_owned(), format: LogFormat::default() }
+    }
+}
+
+impl Serialize for Recovery {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Off => serializer.serialize_str("off"),
+            Self::On { max_disconnection } => {
+                RecoveryOn { max_disconnection: *max_disconnection }.serialize(serializer)
+            }
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Recovery {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match RecoveryForm::deserialize(deserializer)? {
+            RecoveryForm::Off(_) | RecoveryForm::Bool(false) => Ok(Self::Off),
+            RecoveryForm::Bool(true) => Ok(Self::default()),
+            RecoveryForm::On(on) => Ok(Self::On { max_disconnection: on.max_disconnection }),
+        }
+    }
+}
+
+impl JsonSchema for Recovery {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Recovery".into()
+    }
+
+    fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        RecoveryForm::json_schema(generator)
+    }
+}
+
+/// `recovery` as it is written.
+#[derive(Deserialize, JsonSchema)]
+#[serde(untagged)]
+enum RecoveryForm {
+    Off(RecoveryOff),
+    /// YAML 1.1 tools write `off` as `false`.
+    Bool(bool),
+    On(RecoveryOn),
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+enum RecoveryOff {
+    Off,
+}
+
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+struct RecoveryOn {
+    max_disconnection: Period,
+}

@@ -1,0 +1,120 @@
+//! Names: channels, users, namespaces.
+
+use std::borrow::Borrow;
+use std::fmt;
+use std::sync::Arc;
+
+use gateway_config::subject;
+
+/// Longest channel name, in bytes.
+pub const MAX_CHANNEL_BYTES: usize = 200;
+
+/// The name of a channel: UTF-8, 1 to 200 bytes, no control characters.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Channel(Arc<str>);
+
+/// Why a text is not a channel's name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ChannelError {
+    /// No byte.
+    #[error("a channel's name is empty")]
+    Empty,
+    /// Over 200 bytes.
+    #[error("a channel's name is {0} bytes long; 200 at most")]
+    TooLong(usize),
+    /// A control character.
+    #[error("a channel's name has a control character")]
+    Control,
+}
+
+// === impl Channel ===
+
+impl Channel {
+    /// Checks a name.
+    pub fn new(name: &str) -> Result<Self, ChannelError> {
+        if name.is_empty() {
+            return Err(ChannelError::Empty);
+        }
+        if name.len() > MAX_CHANNEL_BYTES {
+            return Err(ChannelError::TooLong(name.len()));
+        }
+        if name.chars().any(char::is_control) {
+            return Err(ChannelError::Control);
+        }
+        Ok(Self(name.into()))
+    }
+
+    /// `$user.<id>`: every session of a user is subscribed to it.
+    pub fn user(id: &str) -> Result<Self, ChannelError> {
+        Self::new(&format!("$user.{id}"))
+    }
+
+    /// `$sid.<id>`: one session.
+    pub fn sid(id: &str) -> Result<Self, ChannelError> {
+        Self::new(&format!("$sid.{id}"))
+    }
+
+    /// `$all`: every session.
+    pub fn all() -> Self {
+        Self("$all".into())
+    }
+
+    /// What a client in `namespace` calls `room`: the name itself in `/`,
+    /// `$ns.<namespace>.<room>` elsewhere.
+    pub fn in_namespace(namespace: &str, room: &str) -> Result<Self, ChannelError> {
+        match namespace.trim_start_matches('/') {
+            "" => Self::new(room),
+            name => Self::new(&format!("$ns.{name}.{room}")),
+        }
+    }
+
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether it belongs to the system and is closed to client commands.
+    pub fn is_system(&self) -> bool {
+        self.0.starts_with('$')
+    }
+
+    /// As a NATS subject (without prefix). User ids and namespaces are one
+    /// token each, their `.` escaped.
+    pub fn to_subject(&self) -> String {
+        for kind in ["$user.", "$sid."] {
+            if let Some(id) = self.0.strip_prefix(kind) {
+                return format!("{kind}{}", subject::encode_token(id));
+            }
+        }
+        subject::encode(&self.0)
+    }
+
+    /// Back from a NATS subject (without prefix).
+    pub fn from_subject(text: &str) -> Option<Self> {
+        Self::new(&subject::decode(text)?).ok()
+    }
+}
+
+impl AsRef<str> for Channel {
+    fn as_ref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Borrow<str> for Channel {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Channel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for Channel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Channel({:?})", &*self.0)
+    }
+}

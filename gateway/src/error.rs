@@ -1,0 +1,168 @@
+//! One list of errors for every protocol: Socket.IO acks and CONNECT_ERROR,
+//! `/ws` errors, problem+json.
+
+use std::borrow::Cow;
+
+/// What went wrong, as clients compare it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ErrorCode {
+    /// The request is not of the form that the call takes.
+    BadRequest,
+    /// No token or key, or one that isn't valid.
+    Unauthorized,
+    /// The token's time is over.
+    TokenExpired,
+    /// The token or key is valid and doesn't allow this.
+    Forbidden,
+    /// Not a channel's name.
+    ChannelInvalid,
+    /// Not an event's name.
+    EventInvalid,
+    /// An event name that is the protocol's or the gateway's own.
+    EventReserved,
+    /// Not an offset.
+    OffsetInvalid,
+    /// No such thing.
+    NotFound,
+    /// The HTTP method isn't one that the path takes.
+    MethodNotAllowed,
+    /// Larger than the limit.
+    PayloadTooLarge,
+    /// No rule names a handler for the event.
+    NoHandler,
+    /// The gateway holds as many connections as it may.
+    LimitConnections,
+    /// The session holds as many subscriptions as it may.
+    LimitSubscriptions,
+    /// Too many requests.
+    RateLimited,
+    /// Not now, or not in this version.
+    Unavailable,
+    /// A fault of the gateway's own.
+    Internal,
+}
+
+/// An error as a client sees it: what, why and what to do.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{code}: {message}", code = code.as_str())]
+pub struct Error {
+    /// What.
+    pub code: ErrorCode,
+    /// In words, with what to do.
+    pub message: Cow<'static, str>,
+    /// The field at fault, for problem+json.
+    pub field: Option<Cow<'static, str>>,
+}
+
+// === impl ErrorCode ===
+
+impl ErrorCode {
+    /// Every code, for the reference.
+    pub const ALL: [Self; 17] = [
+        Self::BadRequest,
+        Self::Unauthorized,
+        Self::TokenExpired,
+        Self::Forbidden,
+        Self::ChannelInvalid,
+        Self::EventInvalid,
+        Self::EventReserved,
+        Self::OffsetInvalid,
+        Self::NotFound,
+        Self::MethodNotAllowed,
+        Self::PayloadTooLarge,
+        Self::NoHandler,
+        Self::LimitConnections,
+        Self::LimitSubscriptions,
+        Self::RateLimited,
+        Self::Unavailable,
+        Self::Internal,
+    ];
+
+    /// The code as it stands on the wire.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::BadRequest => "bad_request",
+            Self::Unauthorized => "unauthorized",
+            Self::TokenExpired => "token_expired",
+            Self::Forbidden => "forbidden",
+            Self::ChannelInvalid => "channel_invalid",
+            Self::EventInvalid => "event_invalid",
+            Self::EventReserved => "event_reserved",
+            Self::OffsetInvalid => "offset_invalid",
+            Self::NotFound => "not_found",
+            Self::MethodNotAllowed => "method_not_allowed",
+            Self::PayloadTooLarge => "payload_too_large",
+            Self::NoHandler => "no_handler",
+            Self::LimitConnections => "limit_connections",
+            Self::LimitSubscriptions => "limit_subscriptions",
+            Self::RateLimited => "rate_limited",
+            Self::Unavailable => "unavailable",
+            Self::Internal => "internal",
+        }
+    }
+
+    /// Whether the same request may succeed later.
+    pub const fn retry(self) -> bool {
+        matches!(
+            self,
+            Self::LimitConnections | Self::RateLimited | Self::Unavailable | Self::Internal
+        )
+    }
+
+    /// The HTTP status that goes with it.
+    pub const fn status(self) -> u16 {
+        match self {
+            Self::BadRequest
+            | Self::ChannelInvalid
+            | Self::EventInvalid
+            | Self::EventReserved
+            | Self::OffsetInvalid => 400,
+            Self::Unauthorized | Self::TokenExpired => 401,
+            Self::Forbidden => 403,
+            Self::NotFound | Self::NoHandler => 404,
+            Self::MethodNotAllowed => 405,
+            Self::PayloadTooLarge => 413,
+            Self::LimitSubscriptions | Self::RateLimited => 429,
+            Self::LimitConnections | Self::Unavailable => 503,
+            Self::Internal => 500,
+        }
+    }
+}
+
+// === impl Error ===
+
+impl Error {
+    /// An error with its words.
+    pub fn new(code: ErrorCode, message: impl Into<Cow<'static, str>>) -> Self {
+        Self { code, message: message.into(), field: None }
+    }
+
+    /// The same, naming the field at fault.
+    #[must_use]
+    pub fn field(mut self, field: impl Into<Cow<'static, str>>) -> Self {
+        self.field = Some(field.into());
+        self
+    }
+
+    /// `{"code":…,"message":…,"retry":…}`, the form of acks, `/ws` and
+    /// CONNECT_ERROR's `data`.
+    pub fn to_json(&self) -> serde_json::Value {
+        serde_json::json!({
+            "code": self.code.as_str(),
+            "message": self.message,
+            "retry": self.code.retry(),
+        })
+    }
+}
+
+impl From<crate::channel::ChannelError> for Error {
+    fn from(error: crate::channel::ChannelError) -> Self {
+        Self::new(ErrorCode::ChannelInvalid, error.to_string()).field("channel")
+    }
+}
+
+impl From<crate::offset::OffsetError> for Error {
+    fn from(error: crate::offset::OffsetError) -> Self {
+        Self::new(ErrorCode::OffsetInvalid, error.to_string()).field("since")
+    }
+}

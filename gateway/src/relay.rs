@@ -1,0 +1,202 @@
+//! The way between gateways: who publishes puts in, every gateway gets out.
+//!
+//! A relay orders publications, keeps the history that the channel rules ask
+//! for, and hands every publication to the gateway's [`Fanout`]. Channels
+//! with history share one sequence, so one number is a place in all of them.
+
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+
+use crate::channel::Channel;
+use crate::error::{Error, ErrorCode};
+use crate::offset::{Offset, Position};
+use crate::publication::{NewPublication, Publication, Published};
+
+pub mod embedded;
+pub mod sessions;
+
+pub use sessions::{Claim, SessionRecord, Sessions, SubscriptionRecord};
+
+/// The way between gateways.
+pub trait Relay: Send + Sync + 'static {
+    /// Publishes. Resolves when the publication is stored (with history) or
+    /// handed on (without).
+    ///
+    /// The caller has checked the event's name and the size.
+    fn publish(&self, publication: NewPublication) -> BoxFuture<'_, Result<Published, RelayError>>;
+
+    /// This gateway has its first subscriber of a channel. Resolves when
+    /// what is published after it will arrive. Channels with history need no
+    /// more than that; those without are subscribed to.
+    fn join(&self, channel: &Channel) -> BoxFuture<'_, Result<(), RelayError>>;
+
+    /// This gateway has no subscriber of a channel any more.
+    fn leave(&self, channel: &Channel);
+
+    /// How far the stream is known to reach.
+    fn head(&self) -> Position;
+
+    /// What several channels hold after a place each, merged in sequence order.
+    fn replay(&self, request: Replay) -> BoxFuture<'_, Result<Replayed, RelayError>>;
+
+    /// One channel's history, for people and apps to read.
+    fn history(&self, query: HistoryQuery) -> BoxFuture<'_, Result<HistoryPage, RelayError>>;
+
+    /// What is kept of sessions whose clients may come back.
+    fn sessions(&self) -> &dyn Sessions;
+
+    /// How it is, for `/status` and metrics.
+    fn status(&self) -> RelayStatus;
+}
+
+/// Where a relay puts what it has for this gateway. Calls for one relay are
+/// made one after the other, so that every shard sees the same order.
+#[derive(Clone)]
+pub struct Fanout {
+    shards: Arc<[tokio::sync::mpsc::Sender<FeedItem>]>,
+}
+
+/// Room in every shard's queue for one item; see [`Fanout::reserve`].
+pub struct FanoutPermit<'a>(Vec<tokio::sync::mpsc::Permit<'a, FeedItem>>);
+
+/// One thing that a relay tells the shards, in order.
+#[derive(Clone, Debug)]
+pub enum FeedItem {
+    /// A publication; one with a position moves the shard's position.
+    Publication(Arc<Publication>),
+    /// The position moved though nothing was published.
+    Position(Position),
+    /// The stream began a new life: no resume point of the old one holds.
+    Epoch(Position),
+    /// Another connection has taken over the session of this private id.
+    Fenced(Arc<str>),
+}
+
+/// What to replay: each channel after its place, up to `until`.
+#[derive(Clone, Debug)]
+pub struct Replay {
+    /// Epoch and time in which the places were given.
+    pub from: Position,
+    /// Each channel with the last sequence that the client has.
+    pub channels: Vec<(Channel, u64)>,
+    /// The last sequence to replay: the shard's position when it began to
+    /// hold live publications back.
+    pub until: Position,
+    /// Only so many of each channel's latest; for `last`.
+    pub last: Option<usize>,
+}
+
+/// A replay, or the news that it can't be had.
+#[derive(Clone, Debug)]
+pub struct Replayed {
+    /// In sequence order. Empty where the gap can't be filled.
+    pub publications: Vec<Arc<Publication>>,
+    /// Channels with a gap that can't be filled: another epoch, trimmed,
+    /// expired, or no history by the rules.
+    pub lost: Vec<Channel>,
+}
+
+/// Which part of a channel's history.
+#[derive(Clone, Debug)]
+pub struct HistoryQuery {
+    /// Of which channel.
+    pub channel: Channel,
+    /// Only what is after it.
+    pub since: Option<Offset>,
+    /// Only what is before it.
+    pub before: Option<Offset>,
+    /// At most so many.
+    pub limit: usize,
+    /// Newest first.
+    pub newest_first: bool,
+}
+
+/// A part of a channel's history.
+#[derive(Clone, Debug)]
+pub struct HistoryPage {
+    /// In the order asked for.
+    pub publications: Vec<Arc<Publication>>,
+    /// How far the stream reached when it was read.
+    pub head: Position,
+    /// False: what followed `since` is partly gone.
+    pub complete: bool,
+    /// Whether there is more beyond the limit.
+    pub more: bool,
+}
+
+/// How a relay is.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct RelayStatus {
+    /// `memory` or `nats`.
+    pub kind: &'static str,
+    /// Whether publications go through.
+    pub connected: bool,
+    /// What is wrong.
+    pub error: Option<String>,
+    /// The server's version.
+    pub version: Option<String>,
+    /// Publications stored and not yet seen here.
+    pub lag: u64,
+}
+
+/// Why a relay can't.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RelayError {
+    /// Not now; it may be tried again.
+    #[error("the relay is not reachable: {0}; try again")]
+    Unavailable(String),
+    /// The gateway is stopping.
+    #[error("the gateway is stopping; try again at another one")]
+    Stopped,
+    /// The channel keeps no history by the rules.
+    #[error("the channel has no history; a channel rule with `history` gives it one")]
+    NoHistory,
+}
+
+// === impl Fanout ===
+
+impl Fanout {
+    /// One queue for each shard.
+    pub fn new(shards: Vec<tokio::sync::mpsc::Sender<FeedItem>>) -> Self {
+        Self { shards: shards.into() }
+    }
+
+    /// Waits for room for one item in every shard's queue. Then the item can
+    /// be sent while a lock is held: that is how the order of a sequence and
+    /// the order of the queues stay the same.
+    pub async fn reserve(&self) -> Result<FanoutPermit<'_>, RelayError> {
+        let mut permits = Vec::with_capacity(self.shards.len());
+        for shard in self.shards.iter() {
+            permits.push(shard.reserve().await.map_err(|_| RelayError::Stopped)?);
+        }
+        Ok(FanoutPermit(permits))
+    }
+
+    /// Waits for room and sends.
+    pub async fn send(&self, item: FeedItem) -> Result<(), RelayError> {
+        self.reserve().await?.send(item);
+        Ok(())
+    }
+}
+
+impl FanoutPermit<'_> {
+    /// Sends to every shard at once, without waiting.
+    pub fn send(self, item: FeedItem) {
+        for permit in self.0 {
+            permit.send(item.clone());
+        }
+    }
+}
+
+// === impl RelayError ===
+
+impl From<RelayError> for Error {
+    fn from(error: RelayError) -> Self {
+        let code = match error {
+            RelayError::Unavailable(_) | RelayError::Stopped => ErrorCode::Unavailable,
+            RelayError::NoHistory => ErrorCode::NotFound,
+        };
+        Self::new(code, error.to_string())
+    }
+}

@@ -1,0 +1,1 @@
+//! The embedded relay: one gateway alone, history in its memory.

@@ -1,0 +1,82 @@
+//! What the configuration says of a channel: the first rule that matches.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use gateway_config::{ChannelRule, History, Period, SlowConsumer};
+
+use crate::channel::Channel;
+
+/// The channel rules in force. Swapped whole when the file changes.
+pub struct Rules {
+    rules: Vec<ChannelRule>,
+    publication_bytes: usize,
+}
+
+/// Rules that can be replaced while they are used.
+pub type SharedRules = Arc<ArcSwap<Rules>>;
+
+/// What holds for one channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rule {
+    /// How much is kept.
+    pub history: Option<History>,
+    /// Whether whoever may subscribe may publish; absent: a grant decides.
+    pub client_publish: Option<bool>,
+    /// Whether everyone may subscribe; absent: a grant decides.
+    pub anonymous: Option<bool>,
+    /// What happens to a client that reads too slowly.
+    pub slow_consumer: SlowConsumer,
+    /// Largest publication, in bytes.
+    pub max_payload: usize,
+}
+
+/// What is kept of `$user.<id>` unless a rule says otherwise.
+pub const USER_HISTORY: History = History { max_messages: 100, max_age: Period::from_secs(3600) };
+
+// === impl Rules ===
+
+impl Rules {
+    /// Rules in the order in which they are tried, and the largest
+    /// publication in bytes.
+    pub fn new(rules: Vec<ChannelRule>, publication_bytes: usize) -> Self {
+        Self { rules, publication_bytes }
+    }
+
+    /// Rules that can be replaced.
+    pub fn shared(self) -> SharedRules {
+        Arc::new(ArcSwap::from_pointee(self))
+    }
+
+    /// What holds for a channel.
+    pub fn of(&self, channel: &Channel) -> Rule {
+        let subject = channel.to_subject();
+        let found = self.rules.iter().find(|rule| rule.matches.matches_subject(&subject));
+        match found {
+            Some(rule) => Rule {
+                history: rule.history,
+                client_publish: rule.client_publish,
+                anonymous: rule.anonymous,
+                slow_consumer: rule.slow_consumer,
+                max_payload: rule.max_payload.unwrap_or(self.publication_bytes),
+            },
+            None => Rule {
+                history: channel.as_str().starts_with("$user.").then_some(USER_HISTORY),
+                client_publish: None,
+                anonymous: None,
+                slow_consumer: SlowConsumer::default(),
+                max_payload: self.publication_bytes,
+            },
+        }
+    }
+
+    /// The shortest time for which any channel keeps a publication: a resume
+    /// point must be renewed more often.
+    pub fn shortest_age(&self) -> Period {
+        self.rules
+            .iter()
+            .filter_map(|rule| rule.history)
+            .map(|history| history.max_age)
+            .fold(USER_HISTORY.max_age, Period::min)
+    }
+}
