@@ -1,1 +1,35 @@
-//! x
+//! Harnesses for the suites in `tests/tests`: they try the built gateway from
+//! outside, as its users do, and know nothing of its code.
+//!
+//! # Layout
+//!
+//! - [`gateway`]: starts the built `push-gateway` on free ports and ends it
+//! - [`http`]: requests and answers; raw bytes over a socket
+//! - [`api`]: what apps do: publish, read history
+//! - [`engineio`]: the Engine.IO polling transport, one request at a time
+//! - [`websocket`]: one WebSocket, frame by frame
+//! - [`socketio`]: a Socket.IO client over either transport
+//! - [`plain`]: a client of `/ws`
+//! - [`sse`]: a reader of `/sse`
+//! - [`token`]: tokens as an app's own server would make them
+//! - [`patience`]: how long a test waits before it gives up
+//!
+//! A helper here panics when the gateway doesn't answer at all: a test has
+//! nothing better to do, and the message names what was waited for.
+
+// A harness reports by panicking; see above.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+pub mod api;
+pub mod engineio;
+pub mod gateway;
+pub mod http;
+pub mod patience;
+pub mod plain;
+pub mod socketio;
+pub mod sse;
+pub mod token;
+pub mod websocket;
+
+pub use gateway::Gateway;
+pub use patience::{patiently, quiet};

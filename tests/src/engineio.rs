@@ -1,0 +1,153 @@
+//! The Engine.IO polling transport, one request at a time.
+
+use serde_json::Value;
+
+use crate::Gateway;
+use crate::http::{NoReply, Reply, get, post, request, send, try_send};
+use crate::websocket::WebSocket;
+
+/// Between two packets of a polling payload (Engine.IO 4, "payload encoding").
+pub const SEPARATOR: char = '\x1e';
+
+/// One session's polling side.
+#[derive(Clone, Debug)]
+pub struct Polling {
+    /// The URL with its `sid`.
+    pub url: String,
+    /// The session's id.
+    pub sid: String,
+    /// The whole handshake.
+    pub handshake: Value,
+}
+
+/// The Socket.IO endpoint of a gateway for one transport, without a `sid`.
+pub fn endpoint(gateway: &Gateway, transport: &str) -> String {
+    let base = if transport == "websocket" { gateway.client_ws() } else { gateway.client().into() };
+    format!("{base}/socket.io/?EIO=4&transport={transport}")
+}
+
+// === impl Polling ===
+
+impl Polling {
+    /// Opens a session.
+    ///
+    /// # Panics
+    ///
+    /// When the handshake isn't one.
+    pub async fn open(gateway: &Gateway) -> Self {
+        Self::open_at(&endpoint(gateway, "polling")).await
+    }
+
+    /// Opens a session at a URL that has `EIO` and `transport` already.
+    ///
+    /// # Panics
+    ///
+    /// When the handshake isn't one.
+    pub async fn open_at(url: &str) -> Self {
+        let reply = get(url).await;
+        assert_eq!(reply.status, 200, "handshake: {}", reply.text());
+        let json = reply.text().strip_prefix('0').unwrap_or_default();
+        let handshake: Value = serde_json::from_str(json)
+            .unwrap_or_else(|error| panic!("handshake {:?}: {error}", reply.text()));
+        let sid = handshake["sid"].as_str().unwrap_or_default().to_owned();
+        Self { url: format!("{url}&sid={sid}"), sid, handshake }
+    }
+
+    /// Opens a session and joins the main namespace.
+    ///
+    /// # Panics
+    ///
+    /// When either is refused.
+    pub async fn joined(gateway: &Gateway) -> Self {
+        let session = Self::open(gateway).await;
+        assert_eq!(session.post("40").await.text(), "ok");
+        let answer = session.get().await;
+        assert!(answer.text().starts_with("40{"), "CONNECT was answered {:?}", answer.text());
+        session
+    }
+
+    /// One poll.
+    ///
+    /// # Panics
+    ///
+    /// When there is no answer.
+    pub async fn get(&self) -> Reply {
+        get(&self.url).await
+    }
+
+    /// The packets of one poll.
+    ///
+    /// # Panics
+    ///
+    /// When the answer isn't 200.
+    pub async fn packets(&self) -> Vec<String> {
+        let reply = self.get().await;
+        assert_eq!(reply.status, 200, "poll: {}", reply.text());
+        reply.text().split(SEPARATOR).map(str::to_owned).collect()
+    }
+
+    /// One POST with a body as it is.
+    ///
+    /// # Panics
+    ///
+    /// When there is no answer.
+    pub async fn post(&self, body: impl Into<reqwest::Body>) -> Reply {
+        post(&self.url, body).await
+    }
+
+    /// The same, where the connection may just end.
+    pub async fn try_post(&self, body: impl Into<reqwest::Body>) -> Result<Reply, NoReply> {
+        try_send(request("POST", &self.url).body(body)).await
+    }
+
+    /// One request with another method.
+    ///
+    /// # Panics
+    ///
+    /// When there is no answer.
+    pub async fn with_method(&self, method: &str) -> Reply {
+        send(request(method, &self.url)).await
+    }
+
+    /// Whether the gateway no longer knows the session.
+    pub async fn is_gone(&self) -> bool {
+        // A live session answers PUT at once and is none the worse for it.
+        let reply = self.with_method("PUT").await;
+        reply.status == 400 && reply.json()["code"] == 1
+    }
+
+    /// Polls until the session's end: a close packet, or that it is unknown.
+    ///
+    /// # Panics
+    ///
+    /// When it goes on, or the end is another one.
+    pub async fn ended(&self) {
+        loop {
+            let reply = self.get().await;
+            if reply.status == 200 {
+                if reply.text().split(SEPARATOR).next_back() != Some("1") {
+                    continue;
+                }
+                let reply = self.get().await;
+                assert_eq!(reply.json()["code"], 1, "after a close packet");
+            } else {
+                assert_eq!(reply.json()["code"], 1, "{}", reply.text());
+            }
+            return;
+        }
+    }
+
+    /// The WebSocket that offers to take the session over.
+    ///
+    /// # Panics
+    ///
+    /// When the handshake is refused.
+    pub async fn websocket(&self) -> WebSocket {
+        WebSocket::connect(&self.websocket_url()).await
+    }
+
+    /// The URL for it.
+    pub fn websocket_url(&self) -> String {
+        self.url.replacen("http", "ws", 1).replacen("transport=polling", "transport=websocket", 1)
+    }
+}

@@ -1,0 +1,450 @@
+//! A Socket.IO client over either transport, as small as a test needs.
+
+use std::collections::VecDeque;
+
+use serde_json::{Value, json};
+
+use crate::Gateway;
+use crate::engineio::{Polling, endpoint};
+use crate::patience::patiently;
+use crate::websocket::{Frame, WebSocket};
+
+/// Which way packets travel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transport {
+    /// HTTP long-polling.
+    Polling,
+    /// WebSocket.
+    WebSocket,
+}
+
+/// A connection to one namespace.
+pub struct Socket {
+    link: Link,
+    namespace: String,
+    next_ack: u64,
+    /// Packets that came while another was awaited.
+    waiting: VecDeque<Packet>,
+    /// CONNECT's answer: `{sid, pid}`.
+    pub connected: Value,
+    /// What the official client would remember: the last argument of the last
+    /// event without an ack id, when it is a string.
+    pub offset: Option<String>,
+}
+
+/// An event as a handler would get it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Event {
+    /// Its name.
+    pub name: String,
+    /// Its arguments; binary ones as `{"_binary": [bytes…]}`.
+    pub args: Vec<Value>,
+}
+
+/// One Socket.IO packet.
+#[derive(Clone, Debug, PartialEq)]
+struct Packet {
+    kind: u8,
+    namespace: String,
+    id: Option<u64>,
+    data: Value,
+}
+
+/// An open transport.
+enum Link {
+    Polling { session: Polling, read: VecDeque<String> },
+    WebSocket(Box<WebSocket>),
+}
+
+/// An Engine.IO message, or the end.
+enum Message {
+    Text(String),
+    Binary(Vec<u8>),
+    Closed,
+}
+
+// === impl Transport ===
+
+impl Transport {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Polling, Self::WebSocket];
+}
+
+// === impl Socket ===
+
+impl Socket {
+    /// Connects to the main namespace without a token.
+    ///
+    /// # Panics
+    ///
+    /// When it is refused.
+    pub async fn connect(gateway: &Gateway, transport: Transport) -> Self {
+        Self::join(gateway, transport, "/", None)
+            .await
+            .unwrap_or_else(|error| panic!("CONNECT_ERROR {error}"))
+    }
+
+    /// Connects to a namespace with an auth payload; what CONNECT_ERROR says,
+    /// when it is refused.
+    ///
+    /// # Panics
+    ///
+    /// When neither comes.
+    pub async fn join(
+        gateway: &Gateway,
+        transport: Transport,
+        namespace: &str,
+        auth: Option<&Value>,
+    ) -> Result<Self, Value> {
+        Self::join_at(gateway, transport, namespace, auth, "").await
+    }
+
+    /// The same with more of a query, such as `&recovery=0`.
+    ///
+    /// # Panics
+    ///
+    /// When neither comes.
+    pub async fn join_at(
+        gateway: &Gateway,
+        transport: Transport,
+        namespace: &str,
+        auth: Option<&Value>,
+        query: &str,
+    ) -> Result<Self, Value> {
+        let mut link = Link::open(gateway, transport, query).await;
+        let auth = auth.map(Value::to_string).unwrap_or_default();
+        let place = if namespace == "/" { String::new() } else { format!("{namespace},") };
+        link.send(&format!("40{place}{auth}")).await;
+        let mut socket = Self {
+            link,
+            namespace: namespace.to_owned(),
+            next_ack: 0,
+            waiting: VecDeque::new(),
+            connected: Value::Null,
+            offset: None,
+        };
+        let answer = patiently("the answer to CONNECT", socket.packet()).await;
+        match answer {
+            Some(Packet { kind: b'0', data, .. }) => {
+                socket.connected = data;
+                Ok(socket)
+            }
+            Some(Packet { kind: b'4', data, .. }) => Err(data),
+            other => panic!("CONNECT was answered {other:?}"),
+        }
+    }
+
+    /// The socket's id.
+    pub fn sid(&self) -> &str {
+        self.connected["sid"].as_str().unwrap_or_default()
+    }
+
+    /// The private id that restores it; empty without recovery.
+    pub fn pid(&self) -> &str {
+        self.connected["pid"].as_str().unwrap_or_default()
+    }
+
+    /// What an official client would send to be restored.
+    pub fn credentials(&self) -> Value {
+        match &self.offset {
+            Some(offset) => json!({"pid": self.pid(), "offset": offset}),
+            None => json!({"pid": self.pid()}),
+        }
+    }
+
+    /// Emits an event without asking for an ack.
+    pub async fn emit(&mut self, event: &str, args: &[Value]) {
+        let packet = self.event_packet(event, args, None);
+        self.link.send(&packet).await;
+    }
+
+    /// Emits an event and waits for its ack's first argument.
+    ///
+    /// # Panics
+    ///
+    /// When no ack comes, or the connection ends.
+    pub async fn call(&mut self, event: &str, args: &[Value]) -> Value {
+        let id = self.next_ack;
+        self.next_ack += 1;
+        let packet = self.event_packet(event, args, Some(id));
+        self.link.send(&packet).await;
+        patiently(&format!("the ack of {event}"), async {
+            loop {
+                match self.packet().await {
+                    Some(Packet { kind: b'3', id: Some(acked), data, .. }) if acked == id => {
+                        return data[0].clone();
+                    }
+                    Some(other) => self.waiting.push_back(other),
+                    None => panic!("the connection ended before the ack of {event}"),
+                }
+            }
+        })
+        .await
+    }
+
+    /// Subscribes; the ack, which must say `ok`.
+    ///
+    /// # Panics
+    ///
+    /// When it is refused.
+    pub async fn subscribe(&mut self, channel: impl Into<Value>) -> Value {
+        let channel = channel.into();
+        let ack = self.call("push:subscribe", std::slice::from_ref(&channel)).await;
+        assert_eq!(ack["ok"], true, "push:subscribe {channel}: {ack}");
+        ack
+    }
+
+    /// The next event; acks are skipped.
+    ///
+    /// # Panics
+    ///
+    /// When none comes, or the connection ends.
+    pub async fn event(&mut self) -> Event {
+        patiently("an event", self.listen()).await
+    }
+
+    /// The next event that is not a notice (`push:…`).
+    ///
+    /// # Panics
+    ///
+    /// When none comes, or the connection ends.
+    pub async fn app_event(&mut self) -> Event {
+        patiently("an event", async {
+            loop {
+                let event = self.listen().await;
+                if !event.name.starts_with("push:") {
+                    return event;
+                }
+            }
+        })
+        .await
+    }
+
+    /// The next event, without a limit of time. Dropping the future loses what
+    /// is read; over polling it ends the session.
+    ///
+    /// # Panics
+    ///
+    /// When the connection ends.
+    pub async fn listen(&mut self) -> Event {
+        loop {
+            let packet = match self.waiting.pop_front() {
+                Some(packet) => packet,
+                None => self.packet().await.expect("the connection stays open"),
+            };
+            if packet.kind != b'2' {
+                continue;
+            }
+            let Value::Array(mut args) = packet.data else { continue };
+            let name = args.remove(0).as_str().unwrap_or_default().to_owned();
+            // socket.io-client, `Socket.emitEvent`: only events without an ack
+            // id move the offset, and only of a session that has a `pid`.
+            if packet.id.is_none()
+                && !self.pid().is_empty()
+                && let Some(Value::String(last)) = args.last()
+            {
+                self.offset = Some(last.clone());
+            }
+            return Event { name, args };
+        }
+    }
+
+    /// Waits for the transport's end.
+    ///
+    /// # Panics
+    ///
+    /// When it stays open.
+    pub async fn closed(&mut self) {
+        patiently("the connection's end", async { while self.packet().await.is_some() {} }).await;
+    }
+
+    /// Sends an Engine.IO message as it is: what follows the `4`.
+    pub async fn send_raw(&mut self, packet: &str) {
+        self.link.send(&format!("4{packet}")).await;
+    }
+
+    /// Sends a binary attachment.
+    pub async fn send_binary(&mut self, bytes: &[u8]) {
+        self.link.send_binary(bytes).await;
+    }
+
+    /// Leaves the namespace, as `socket.disconnect()` does.
+    pub async fn disconnect(&mut self) {
+        let place = self.place();
+        self.link.send(&format!("41{place}")).await;
+    }
+
+    /// Ends the transport as a lost network would: nothing is said.
+    pub fn cut(self) {
+        drop(self);
+    }
+
+    /// Ends the transport as `socket.io.engine.close()` does: the session may
+    /// come back.
+    pub async fn close_engine(self) {
+        match self.link {
+            Link::Polling { session, .. } => {
+                let _ = session.try_post("1").await;
+            }
+            Link::WebSocket(mut socket) => {
+                socket.send_message(tokio_tungstenite::tungstenite::Message::Close(None)).await;
+                socket.closed().await;
+            }
+        }
+    }
+
+    fn place(&self) -> String {
+        if self.namespace == "/" { String::new() } else { format!("{},", self.namespace) }
+    }
+
+    fn event_packet(&self, event: &str, args: &[Value], id: Option<u64>) -> String {
+        let mut array = vec![Value::from(event)];
+        array.extend_from_slice(args);
+        let id = id.map(|id| id.to_string()).unwrap_or_default();
+        format!("42{}{id}{}", self.place(), Value::Array(array))
+    }
+
+    /// The next packet with its attachments; none at the end.
+    async fn packet(&mut self) -> Option<Packet> {
+        let text = match self.link.next().await {
+            Message::Text(text) => text,
+            Message::Binary(_) => panic!("an attachment without its packet"),
+            Message::Closed => return None,
+        };
+        let (mut packet, attachments) = Packet::parse(&text);
+        let mut binaries = Vec::new();
+        for _ in 0..attachments {
+            match self.link.next().await {
+                Message::Binary(bytes) => binaries.push(bytes),
+                _ => panic!("an attachment of {text} is missing"),
+            }
+        }
+        fill(&mut packet.data, &binaries);
+        Some(packet)
+    }
+}
+
+// === impl Packet ===
+
+impl Packet {
+    /// Reads a packet's text; also how many attachments follow.
+    fn parse(text: &str) -> (Self, usize) {
+        let kind = text.as_bytes().first().copied().unwrap_or_default();
+        let mut rest = text.get(1..).unwrap_or_default();
+        let mut attachments = 0;
+        let mut plain = kind;
+        if kind == b'5' || kind == b'6' {
+            let (count, after) = rest.split_once('-').expect("a count of attachments");
+            attachments = count.parse().expect("a count of attachments");
+            rest = after;
+            plain = if kind == b'5' { b'2' } else { b'3' };
+        }
+        let mut namespace = "/".to_owned();
+        if rest.starts_with('/') {
+            let (name, after) = rest.split_once(',').unwrap_or((rest, ""));
+            namespace = name.to_owned();
+            rest = after;
+        }
+        let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
+        let id = rest[..digits].parse().ok();
+        let json = &rest[digits..];
+        let data = if json.is_empty() {
+            Value::Null
+        } else {
+            serde_json::from_str(json).unwrap_or_else(|error| panic!("{text}: {error}"))
+        };
+        (Self { kind: plain, namespace, id, data }, attachments)
+    }
+}
+
+/// Puts attachments where their placeholders stand.
+fn fill(value: &mut Value, binaries: &[Vec<u8>]) {
+    match value {
+        Value::Array(items) => items.iter_mut().for_each(|item| fill(item, binaries)),
+        Value::Object(object) if object.get("_placeholder") == Some(&Value::Bool(true)) => {
+            let number = object.get("num").and_then(Value::as_u64).unwrap_or(u64::MAX);
+            let bytes = usize::try_from(number).ok().and_then(|number| binaries.get(number));
+            *value = json!({"_binary": bytes.expect("a placeholder's attachment")});
+        }
+        Value::Object(object) => object.values_mut().for_each(|item| fill(item, binaries)),
+        _ => (),
+    }
+}
+
+// === impl Link ===
+
+impl Link {
+    async fn open(gateway: &Gateway, transport: Transport, query: &str) -> Self {
+        match transport {
+            Transport::Polling => {
+                let url = format!("{}{query}", endpoint(gateway, "polling"));
+                Self::Polling { session: Polling::open_at(&url).await, read: VecDeque::new() }
+            }
+            Transport::WebSocket => {
+                let url = format!("{}{query}", endpoint(gateway, "websocket"));
+                let mut socket = WebSocket::connect(&url).await;
+                let open = socket.text().await;
+                assert!(open.starts_with('0'), "handshake {open:?}");
+                Self::WebSocket(Box::new(socket))
+            }
+        }
+    }
+
+    /// Sends an Engine.IO packet of text.
+    async fn send(&mut self, packet: &str) {
+        match self {
+            Self::Polling { session, .. } => {
+                let _ = session.try_post(packet.to_owned()).await;
+            }
+            Self::WebSocket(socket) => socket.send(packet).await,
+        }
+    }
+
+    async fn send_binary(&mut self, bytes: &[u8]) {
+        use base64::Engine as _;
+        match self {
+            Self::Polling { session, .. } => {
+                let text = base64::engine::general_purpose::STANDARD.encode(bytes);
+                let _ = session.try_post(format!("b{text}")).await;
+            }
+            Self::WebSocket(socket) => socket.send_binary(bytes).await,
+        }
+    }
+
+    /// The next message; pings are answered, noops skipped.
+    async fn next(&mut self) -> Message {
+        use base64::Engine as _;
+        loop {
+            let packet = match self {
+                Self::WebSocket(socket) => match socket.listen().await {
+                    Frame::Text(text) => text,
+                    Frame::Binary(bytes) => return Message::Binary(bytes),
+                    Frame::Closed(_) => return Message::Closed,
+                },
+                Self::Polling { session, read } => match read.pop_front() {
+                    Some(packet) => packet,
+                    None => {
+                        let reply = session.get().await;
+                        if reply.status != 200 {
+                            return Message::Closed;
+                        }
+                        read.extend(reply.text().split('\x1e').map(str::to_owned));
+                        continue;
+                    }
+                },
+            };
+            match packet.as_bytes().first() {
+                Some(b'4') => return Message::Text(packet[1..].to_owned()),
+                Some(b'b') => {
+                    let bytes = base64::engine::general_purpose::STANDARD
+                        .decode(&packet[1..])
+                        .expect("base64");
+                    return Message::Binary(bytes);
+                }
+                Some(b'2') => self.send("3").await,
+                Some(b'1') => return Message::Closed,
+                _ => (),
+            }
+        }
+    }
+}
