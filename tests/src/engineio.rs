@@ -1,9 +1,13 @@
 //! The Engine.IO polling transport, one request at a time.
 
+use std::time::Duration;
+
 use serde_json::Value;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
 
 use crate::Gateway;
-use crate::http::{NoReply, Reply, get, post, request, send, try_send};
+use crate::http::{NoReply, Reply, get, post, request, send, try_send, until_closed};
 use crate::websocket::WebSocket;
 
 /// Between two packets of a polling payload (Engine.IO 4, "payload encoding").
@@ -20,10 +24,33 @@ pub struct Polling {
     pub handshake: Value,
 }
 
+/// A poll that waits for its answer. Dropped, it is a cancelled one.
+pub struct PendingPoll(TcpStream);
+
+/// How long the gateway gets to read what lies in its socket.
+const SETTLE: Duration = Duration::from_millis(200);
+
 /// The Socket.IO endpoint of a gateway for one transport, without a `sid`.
 pub fn endpoint(gateway: &Gateway, transport: &str) -> String {
     let base = if transport == "websocket" { gateway.client_ws() } else { gateway.client().into() };
     format!("{base}/socket.io/?EIO=4&transport={transport}")
+}
+
+// === impl PendingPoll ===
+
+impl PendingPoll {
+    /// Status and body.
+    ///
+    /// # Panics
+    ///
+    /// When no answer comes.
+    pub async fn answer(mut self) -> (u16, String) {
+        let bytes = until_closed(&mut self.0).await;
+        let text = String::from_utf8_lossy(&bytes);
+        let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
+        let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
+        (status.unwrap_or_else(|| panic!("no answer: {text:?}")), body.to_owned())
+    }
 }
 
 // === impl Polling ===
@@ -84,6 +111,41 @@ impl Polling {
         let reply = self.get().await;
         assert_eq!(reply.status, 200, "poll: {}", reply.text());
         reply.text().split(SEPARATOR).map(str::to_owned).collect()
+    }
+
+    /// Begins a poll: when this returns, the request is with the gateway.
+    ///
+    /// # Panics
+    ///
+    /// When the gateway doesn't accept.
+    pub async fn begin_poll(&self) -> PendingPoll {
+        let (address, path) = self.place();
+        let mut socket = TcpStream::connect(address).await.expect("the listener accepts");
+        let head = format!("GET /{path} HTTP/1.1\r\nhost: gateway\r\nconnection: close\r\n\r\n");
+        socket.write_all(head.as_bytes()).await.expect("the connection takes a request");
+        // The bytes are in the gateway's socket; let it read them.
+        tokio::time::sleep(SETTLE).await;
+        PendingPoll(socket)
+    }
+
+    /// Begins a POST of ten bytes: its head and the first three, `42[`.
+    ///
+    /// # Panics
+    ///
+    /// When the gateway doesn't accept.
+    pub async fn begin_post(&self) -> TcpStream {
+        let (address, path) = self.place();
+        let mut socket = TcpStream::connect(address).await.expect("the listener accepts");
+        let head =
+            format!("POST /{path} HTTP/1.1\r\nhost: gateway\r\ncontent-length: 10\r\n\r\n42[");
+        socket.write_all(head.as_bytes()).await.expect("the connection takes a request");
+        tokio::time::sleep(SETTLE).await;
+        socket
+    }
+
+    /// Host and port, and the path without its first `/`.
+    fn place(&self) -> (&str, &str) {
+        self.url.trim_start_matches("http://").split_once('/').expect("a URL with a path")
     }
 
     /// One POST with a body as it is.

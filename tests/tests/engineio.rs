@@ -207,7 +207,8 @@ async fn bad_websocket_requests_get_400_and_words() {
 #[tokio::test]
 async fn paths_that_do_not_exist_are_404() {
     let gateway = Gateway::plain();
-    for path in ["/nothing", "/socket.i/?EIO=4&transport=polling", "/engine.io/?EIO=4&transport=polling"]
+    for path in
+        ["/nothing", "/socket.i/?EIO=4&transport=polling", "/engine.io/?EIO=4&transport=polling"]
     {
         assert_eq!(get(&format!("{}{path}", gateway.client())).await.status, 404, "{path}");
     }
@@ -301,14 +302,10 @@ async fn binary_packets_travel_as_base64() {
 async fn a_waiting_poll_is_answered_when_there_is_something() {
     let gateway = Gateway::plain();
     let session = Polling::joined(&gateway).await;
-    let poll = tokio::spawn({
-        let session = session.clone();
-        async move { session.packets().await }
-    });
-    sleep(Duration::from_millis(100)).await;
+    let poll = session.begin_poll().await;
     assert_eq!(session.post(question(1)).await.text(), "ok");
-    let packets = patiently("the waiting poll", poll).await.unwrap();
-    assert!(is_answer(&packets[0], 1), "{packets:?}");
+    let (status, body) = poll.answer().await;
+    assert!(status == 200 && is_answer(&body, 1), "{status} {body}");
 }
 
 #[tokio::test]
@@ -357,9 +354,8 @@ async fn a_body_over_the_limit_is_413_and_harms_nobody() {
     assert!(is_answer(&session.packets().await[0], 1));
     assert_eq!(session.post(fill(1001)).await.status, 413, "one byte more");
     // Without a length in front, too.
-    let chunks = futures_util::stream::iter(
-        (0..30).map(|_| Ok::<_, std::io::Error>(vec![b'4'; 100])),
-    );
+    let chunks =
+        futures_util::stream::iter((0..30).map(|_| Ok::<_, std::io::Error>(vec![b'4'; 100])));
     let body = reqwest::Body::wrap_stream(chunks);
     // What the other side doesn't read may end the connection before the answer.
     if let Ok(reply) = session.try_post(body).await {
@@ -383,15 +379,10 @@ async fn a_method_that_is_neither_get_nor_post_harms_nobody() {
 async fn a_second_poll_ends_the_session() {
     let gateway = Gateway::plain();
     let session = Polling::open(&gateway).await;
-    let first = tokio::spawn({
-        let session = session.clone();
-        async move { session.get().await }
-    });
-    sleep(Duration::from_millis(100)).await;
+    let first = session.begin_poll().await;
     let second = session.get().await;
     assert!([400, 500].contains(&second.status), "{}", second.status);
-    let first = patiently("the first poll", first).await.unwrap();
-    assert_eq!((first.status, first.text()), (200, "1"));
+    assert_eq!(first.answer().await, (200, "1".to_owned()));
     assert_error(&session.get().await, 1, "a poll afterwards");
 }
 
@@ -399,32 +390,17 @@ async fn a_second_poll_ends_the_session() {
 async fn a_cancelled_poll_ends_the_session() {
     let gateway = Gateway::plain();
     let session = Polling::open(&gateway).await;
-    let poll = tokio::spawn({
-        let session = session.clone();
-        async move { session.get().await }
-    });
-    sleep(Duration::from_millis(100)).await;
-    poll.abort();
-    let _ = poll.await;
+    let poll = session.begin_poll().await;
+    drop(poll);
     assert_ends(&session, "a cancelled poll").await;
     assert_error(&session.get().await, 1, "a poll afterwards");
-}
-
-/// Sends the head of a POST and half of its body.
-async fn half_a_post(gateway: &Gateway, session: &Polling) -> TcpStream {
-    let path = session.url.trim_start_matches(gateway.client());
-    let mut socket = TcpStream::connect(gateway.client_address()).await.unwrap();
-    let head = format!("POST {path} HTTP/1.1\r\nhost: gateway\r\ncontent-length: 10\r\n\r\n42[");
-    socket.write_all(head.as_bytes()).await.unwrap();
-    sleep(Duration::from_millis(200)).await;
-    socket
 }
 
 #[tokio::test]
 async fn a_post_while_another_is_under_way_ends_the_session() {
     let gateway = Gateway::plain();
     let session = Polling::joined(&gateway).await;
-    let slow = half_a_post(&gateway, &session).await;
+    let slow = session.begin_post().await;
     assert_eq!(session.post(question(1)).await.status, 400);
     assert_ends(&session, "two POSTs at once").await;
     drop(slow);
@@ -434,7 +410,7 @@ async fn a_post_while_another_is_under_way_ends_the_session() {
 async fn a_post_that_breaks_off_ends_the_session() {
     let gateway = Gateway::plain();
     let session = Polling::joined(&gateway).await;
-    drop(half_a_post(&gateway, &session).await);
+    drop(session.begin_post().await);
     assert_ends(&session, "half a POST").await;
 }
 
@@ -442,15 +418,11 @@ async fn a_post_that_breaks_off_ends_the_session() {
 async fn get_and_post_may_be_under_way_at_once() {
     let gateway = Gateway::plain();
     let session = Polling::joined(&gateway).await;
-    let mut slow = half_a_post(&gateway, &session).await;
-    let poll = tokio::spawn({
-        let session = session.clone();
-        async move { session.packets().await }
-    });
-    sleep(Duration::from_millis(100)).await;
+    let mut slow = session.begin_post().await;
+    let poll = session.begin_poll().await;
     // The rest of ten bytes; what is no event ends the session, and the poll.
     slow.write_all(b"1,2,3,4").await.unwrap();
-    let _ = patiently("the poll's end", poll).await.unwrap();
+    let _ = poll.answer().await;
     assert_ends(&session, "a bad event").await;
 }
 
@@ -577,15 +549,10 @@ async fn no_second_ping_before_the_first_is_answered() {
 async fn a_close_packet_ends_a_polling_session_and_its_poll() {
     let gateway = Gateway::plain();
     let session = Polling::open(&gateway).await;
-    let poll = tokio::spawn({
-        let session = session.clone();
-        async move { session.get().await }
-    });
-    sleep(Duration::from_millis(100)).await;
+    let poll = session.begin_poll().await;
     let reply = session.post("1").await;
     assert_eq!((reply.status, reply.text()), (200, "ok"));
-    let poll = patiently("the waiting poll", poll).await.unwrap();
-    assert_eq!((poll.status, poll.text()), (200, "6"));
+    assert_eq!(poll.answer().await, (200, "6".to_owned()));
     assert_error(&session.get().await, 1, "a poll afterwards");
 }
 
@@ -624,14 +591,9 @@ async fn a_closed_websocket_ends_its_session() {
 async fn a_session_moves_to_websocket() {
     let gateway = Gateway::plain();
     let session = Polling::joined(&gateway).await;
-    let poll = tokio::spawn({
-        let session = session.clone();
-        async move { session.get().await }
-    });
-    sleep(Duration::from_millis(100)).await;
+    let poll = session.begin_poll().await;
     let mut socket = probing(&session).await;
-    let poll = patiently("the waiting poll", poll).await.unwrap();
-    assert_eq!((poll.status, poll.text()), (200, "6"), "a noop ends the poll");
+    assert_eq!(poll.answer().await, (200, "6".to_owned()), "a noop ends the poll");
     socket.send("5").await;
     socket.send(&question(1)).await;
     assert!(is_answer(&socket.text().await, 1));
@@ -799,7 +761,9 @@ async fn what_is_not_http_is_400_or_nothing_and_harms_nobody() {
     for bytes in junk {
         let answer = raw(gateway.client_address(), bytes, true).await;
         let line = String::from_utf8_lossy(&answer);
-        assert!(line.is_empty() || line.starts_with("HTTP/1.1 4") || line.starts_with("HTTP/1.1 5"));
+        assert!(
+            line.is_empty() || line.starts_with("HTTP/1.1 4") || line.starts_with("HTTP/1.1 5")
+        );
     }
     assert_works(&session, 1).await;
 }

@@ -213,7 +213,8 @@ async fn the_connection_lives_through_what_is_allowed() {
 async fn binary_events_are_acked_too() {
     let gateway = Gateway::start(PLAIN);
     let mut socket = joined(&gateway).await;
-    let event = r#"452-789["question",{"_placeholder":true,"num":0},{"_placeholder":true,"num":1}]"#;
+    let event =
+        r#"452-789["question",{"_placeholder":true,"num":0},{"_placeholder":true,"num":1}]"#;
     socket.send(event).await;
     socket.send_binary(&[1, 2, 3]).await;
     socket.send_binary(&[4, 5, 6]).await;
