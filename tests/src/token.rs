@@ -35,6 +35,17 @@ pub fn mint_with(claims: &Value, secret: &str, algorithm: Algorithm) -> String {
         .expect("claims can be signed")
 }
 
+/// SHA-256 in hexadecimal digits, as the configuration keeps API keys.
+pub fn sha256(text: &str) -> String {
+    use std::fmt::Write as _;
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, text.as_bytes());
+    digest.as_ref().iter().fold(String::new(), |mut hex, byte| {
+        // Writing into a String does not fail.
+        let _ = write!(hex, "{byte:02x}");
+        hex
+    })
+}
+
 /// Seconds since 1970.
 pub fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
