@@ -148,7 +148,8 @@ async fn the_notice_of_the_position_resumes_too() {
     socket.cut();
     say(&gateway, "log.quiet", 1).await;
     let mut socket = back(&gateway, Transport::WebSocket, &credentials).await;
-    assert_eq!((socket.sid(), next(&mut socket).await), (sid.clone().as_str(), json!(1)));
+    assert_eq!(socket.sid(), sid);
+    assert_eq!(next(&mut socket).await, 1);
 }
 
 #[tokio::test]
@@ -308,7 +309,8 @@ async fn what_is_for_the_user_is_recovered_too() {
     publish(&gateway, &json!({"user": "ann", "event": "e", "data": 2})).await;
     credentials["token"] = auth["token"].clone();
     let mut socket = back(&gateway, Transport::WebSocket, &credentials).await;
-    assert_eq!((socket.sid(), next(&mut socket).await), (sid.clone().as_str(), json!(2)));
+    assert_eq!(socket.sid(), sid);
+    assert_eq!(next(&mut socket).await, 2);
 }
 
 #[tokio::test]
