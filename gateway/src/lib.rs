@@ -4,6 +4,7 @@
 //! # Layout
 //!
 //! - [`channel`], [`offset`], [`publication`], [`error`]: the words that all parts share
+//! - [`protocol`]: wire codecs: Engine.IO, Socket.IO, WebSocket, JSON, SSE
 //! - [`rules`]: what the configuration says of a channel
 //! - [`auth`]: tokens, keys, and what they allow
 //! - [`hub`]: who is subscribed to what; fan-out
@@ -15,6 +16,7 @@ pub mod error;
 pub mod hub;
 pub mod metrics;
 pub mod offset;
+pub mod protocol;
 pub mod publication;
 pub mod relay;
 pub mod rules;
