@@ -4,11 +4,16 @@
 //! # Layout
 //!
 //! - [`channel`], [`offset`], [`publication`], [`error`]: the words that all parts share
-//! - [`protocol`]: wire codecs: Engine.IO, Socket.IO, WebSocket, JSON, SSE
 //! - [`rules`]: what the configuration says of a channel
 //! - [`auth`]: tokens, keys, and what they allow
+//! - [`protocol`]: pure wire codecs, no I/O
+//! - [`transport`]: sockets in and out
+//! - [`session`]: a client's life
 //! - [`hub`]: who is subscribed to what; fan-out
 //! - [`relay`]: the way between gateways
+//! - [`shard`]: one thread with its sessions and its part of the hub
+//! - [`upstream`]: where apps that receive clients' events plug in
+//! - [`metrics`]: what the gateway counts
 
 pub mod auth;
 pub mod channel;
@@ -20,3 +25,7 @@ pub mod protocol;
 pub mod publication;
 pub mod relay;
 pub mod rules;
+pub mod session;
+pub mod shard;
+pub mod transport;
+pub mod upstream;

@@ -98,11 +98,13 @@ pub enum Command {
 }
 
 /// The order of a part of history.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
 pub enum Order {
-    /// `asc`: oldest first.
+    /// `asc` (or `oldest`): oldest first.
+    #[serde(rename = "asc", alias = "oldest")]
     Ascending,
-    /// `desc`: newest first.
+    /// `desc` (or `newest`): newest first.
+    #[serde(rename = "desc", alias = "newest")]
     Descending,
 }
 

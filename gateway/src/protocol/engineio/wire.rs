@@ -77,6 +77,12 @@ impl Wire {
         Self::new(Opcode::Binary, &[payload])
     }
 
+    /// Bytes that are complete as they are: a WebSocket control frame, a piece
+    /// of an event stream. They have no place in a polling payload.
+    pub fn raw(bytes: Bytes) -> Self {
+        Self { frame: bytes, header: 0, binary: false }
+    }
+
     fn new(opcode: Opcode, parts: &[&[u8]]) -> Self {
         let length = parts.iter().map(|part| part.len()).sum();
         let header = ServerHeader::new(opcode, length);
