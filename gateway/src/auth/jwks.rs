@@ -103,7 +103,7 @@ enum FetchError {
 impl Default for Pace {
     fn default() -> Self {
         Self {
-            stale: Duration::from_secs(300),
+            stale: Duration::from_mins(5),
             unknown: Duration::from_secs(10),
             failed: Duration::from_secs(2),
             timeout: Duration::from_secs(5),
