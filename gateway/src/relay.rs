@@ -16,7 +16,8 @@ use crate::publication::{NewPublication, Publication, Published};
 pub mod embedded;
 pub mod sessions;
 
-pub use sessions::{Claim, SessionRecord, Sessions, SubscriptionRecord};
+pub use embedded::EmbeddedRelay;
+pub use sessions::{Claim, Owner, SessionRecord, Sessions, SubscriptionRecord};
 
 /// The way between gateways.
 pub trait Relay: Send + Sync + 'static {
@@ -69,8 +70,15 @@ pub enum FeedItem {
     Position(Position),
     /// The stream began a new life: no resume point of the old one holds.
     Epoch(Position),
-    /// Another connection has taken over the session of this private id.
-    Fenced(Arc<str>),
+    /// The session of this private id was taken over: a connection that
+    /// holds it as another owner than this one must close. (The new owner may
+    /// be a connection of the very same shard, and already be there.)
+    Fenced {
+        /// The session's private id.
+        pid: Arc<str>,
+        /// Who holds it from now on.
+        owner: Owner,
+    },
 }
 
 /// What to replay: each channel after its place, up to `until`.
