@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
+use smallvec::SmallVec;
 
 use crate::channel::Channel;
 use crate::error::{Error, ErrorCode};
@@ -59,7 +60,7 @@ pub struct Fanout {
 }
 
 /// Room in every shard's queue for one item; see [`Fanout::reserve`].
-pub struct FanoutPermit<'a>(Vec<tokio::sync::mpsc::Permit<'a, FeedItem>>);
+pub struct FanoutPermit<'a>(SmallVec<[tokio::sync::mpsc::Permit<'a, FeedItem>; 8]>);
 
 /// One thing that a relay tells the shards, in order.
 #[derive(Clone, Debug)]
@@ -174,7 +175,7 @@ impl Fanout {
     /// be sent while a lock is held: that is how the order of a sequence and
     /// the order of the queues stay the same.
     pub async fn reserve(&self) -> Result<FanoutPermit<'_>, RelayError> {
-        let mut permits = Vec::with_capacity(self.shards.len());
+        let mut permits = SmallVec::with_capacity(self.shards.len());
         for shard in self.shards.iter() {
             permits.push(shard.reserve().await.map_err(|_| RelayError::Stopped)?);
         }
@@ -191,8 +192,13 @@ impl Fanout {
 impl FanoutPermit<'_> {
     /// Sends to every shard at once, without waiting.
     pub fn send(self, item: FeedItem) {
-        for permit in self.0 {
+        let mut permits = self.0.into_iter();
+        let last = permits.next_back();
+        for permit in permits {
             permit.send(item.clone());
+        }
+        if let Some(permit) = last {
+            permit.send(item);
         }
     }
 }

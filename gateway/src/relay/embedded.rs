@@ -4,6 +4,8 @@
 //!
 //! - `log`: what is kept of every channel, and what is known of what is gone
 //! - `ids`: publication ids seen lately
+//! - `times`: when a sequence was current
+//! - `read`: replays and history pages
 //! - `sessions`: the records of sessions that may come back
 //! - `clock`: what time it is
 
@@ -28,6 +30,7 @@ mod ids;
 mod log;
 mod read;
 mod sessions;
+mod times;
 
 #[cfg(test)]
 mod tests;
@@ -37,6 +40,7 @@ pub use clock::Clock;
 use ids::{IdHasher, MAX_IDS, RecentIds};
 use log::{Logs, PARTS};
 use sessions::EmbeddedSessions;
+use times::Times;
 
 /// How often memory of what has expired is given back. What a client may
 /// read does not depend on it: limits are applied on read too.
@@ -61,6 +65,7 @@ struct Stream {
     head: Position,
     logs: Logs,
     ids: RecentIds,
+    times: Times,
     /// The rules that held at the last read or sweep.
     rules: Arc<Rules>,
 }
@@ -89,6 +94,7 @@ impl EmbeddedRelay {
             head: Position { epoch, sequence: 0, time: epoch },
             logs: Logs::new(),
             ids: RecentIds::new(MAX_IDS),
+            times: Times::new(epoch),
             rules: rules.load_full(),
         };
         Arc::new(Self {
@@ -178,6 +184,7 @@ impl EmbeddedRelay {
         });
         if let (Some(history), Some(position)) = (history, position) {
             stream.head = position;
+            stream.times.note(position.sequence, now);
             if let Some(key) = key {
                 stream.ids.insert(key, position);
             }

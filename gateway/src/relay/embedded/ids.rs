@@ -10,7 +10,7 @@ use crate::offset::Position;
 #[cfg(test)]
 mod tests;
 
-/// How long an id is remembered, in milliseconds: JetStream's default
+/// How long an id is remembered, in milliseconds: `JetStream`'s default
 /// duplicate window, so that both relays forgive the same retries.
 pub const WINDOW: u64 = 120_000;
 

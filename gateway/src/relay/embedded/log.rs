@@ -45,9 +45,10 @@ struct Entry {
 /// Every channel's log.
 ///
 /// A channel of which nothing is left goes, once the last that it dropped is
-/// older than its `maxAge`. From then on a resume point younger than `maxAge`
-/// has lost nothing there: what was dropped is older than the point. For
-/// older points there is one number for all such channels, `removed`.
+/// older than its `maxAge`. From then on a place after which the next
+/// publication is younger than `maxAge` has lost nothing there: whatever was
+/// dropped is older. For older places there is one number for all such
+/// channels, `removed`.
 pub struct Logs {
     parts: Box<[HashMap<Channel, ChannelLog>]>,
     hasher: RandomState,
@@ -63,8 +64,10 @@ pub struct Logs {
 pub struct Place {
     /// The last sequence that it has.
     pub sequence: u64,
-    /// A time at or before the one of that publication, if one is known.
-    pub time: Option<u64>,
+    /// A time at or before the one at which the next publication of any
+    /// channel came, in milliseconds since 1970: so however long nothing is
+    /// published, the place doesn't age.
+    pub next: u64,
 }
 
 // === impl ChannelLog ===
@@ -214,7 +217,7 @@ impl Logs {
             }
         }
         let max_age = history.max_age.as_millis();
-        let old = place.time.is_none_or(|time| now.saturating_sub(time) > max_age);
+        let old = now.saturating_sub(place.next) > max_age;
         place.sequence < self.removed_by_other_rules || (old && place.sequence < self.removed)
     }
 

@@ -42,10 +42,7 @@ impl EmbeddedRelay {
                 if *sequence >= until.sequence {
                     return true;
                 }
-                let place = Place {
-                    sequence: *sequence,
-                    time: (*sequence >= from.sequence).then_some(from.time),
-                };
+                let place = stream.place(*from, *sequence);
                 let complete = !stream.logs.lost(channel, place, history, now);
                 if complete && let Some(log) = stream.logs.get(channel, history, now) {
                     publications.extend(log.between(*sequence, until.sequence, now).cloned());
@@ -56,7 +53,7 @@ impl EmbeddedRelay {
                 lost.push(channel.clone());
             }
         }
-        publications.sort_unstable_by_key(|publication| sequence_of(publication));
+        publications.sort_unstable_by_key(sequence_of);
         Replayed { publications, lost }
     }
 
@@ -81,20 +78,14 @@ impl EmbeddedRelay {
                 Some(offset) => offset.sequence_of(channel).saturating_sub(1),
                 None => u64::MAX,
             };
-            let after = match since {
-                None => 0,
-                Some(offset) => match stream.places(offset, channel) {
-                    Some(place) => {
-                        page.complete = place.sequence >= last
-                            || !stream.logs.lost(channel, place, history, now);
-                        place.sequence
-                    }
-                    None => {
-                        page.complete = false;
-                        0
-                    }
-                },
-            };
+            let mut after = 0;
+            if let Some(offset) = since {
+                let place = stream.places(offset, channel);
+                after = place.map_or(0, |place| place.sequence);
+                page.complete = place.is_some_and(|place| {
+                    place.sequence >= last || !stream.logs.lost(channel, place, history, now)
+                });
+            }
             if let Some(log) = stream.logs.get(channel, history, now) {
                 let all = log.between(after, last, now);
                 let take = limit.saturating_add(1);
@@ -143,10 +134,15 @@ impl Stream {
         let known = self.knows(position)
             && sequence <= self.head.sequence
             && self.agrees(position, std::iter::once(channel));
-        known.then_some(Place {
-            sequence,
-            time: (sequence >= position.sequence).then_some(position.time),
-        })
+        known.then(|| self.place(position, sequence))
+    }
+
+    /// A sequence with what is known of the time when the next one came. A
+    /// position's own time is exact, and holds for what is after it as well.
+    fn place(&self, position: Position, sequence: u64) -> Place {
+        let known = if sequence >= position.sequence { position.time } else { 0 };
+        let next = self.times.at_or_before(sequence.saturating_add(1));
+        Place { sequence, next: next.max(known) }
     }
 }
 
