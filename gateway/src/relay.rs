@@ -14,8 +14,10 @@ use crate::error::{Error, ErrorCode};
 use crate::offset::{Offset, Position};
 use crate::publication::{NewPublication, Publication, Published};
 
+pub mod embedded;
 pub mod sessions;
 
+pub use embedded::EmbeddedRelay;
 pub use sessions::{Claim, Owner, SessionRecord, Sessions, SubscriptionRecord};
 
 /// The way between gateways.
