@@ -8,5 +8,6 @@
 //! - `keys`: the API's keys
 
 pub mod identity;
+pub mod keys;
 
 pub use identity::{Action, Grant, Identity};

@@ -8,7 +8,11 @@
 //! - [`auth`]: tokens, keys, and what they allow
 //! - [`hub`]: who is subscribed to what; fan-out
 //! - [`relay`]: the way between gateways
+//! - [`api`]: the HTTP API and its first web page
+//! - [`admin`]: health, metrics, status
 
+pub mod admin;
+pub mod api;
 pub mod auth;
 pub mod channel;
 pub mod error;
