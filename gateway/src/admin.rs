@@ -127,10 +127,7 @@ async fn status(State(admin): State<AdminState>) -> Response {
 
 /// Drains and stays up. No browser has a reason to call it, and a web page
 /// that tries says so by its `Origin`.
-async fn drain(
-    State(admin): State<AdminState>,
-    headers: HeaderMap,
-) -> Result<StatusCode, Problem> {
+async fn drain(State(admin): State<AdminState>, headers: HeaderMap) -> Result<StatusCode, Problem> {
     if headers.contains_key(ORIGIN) {
         let words = "a drain is not started from a web page; send the request without `Origin`";
         return Err(Error::new(ErrorCode::Forbidden, words).field("Origin").into());

@@ -38,9 +38,9 @@ pub mod problem;
 pub mod publish;
 pub mod request;
 pub mod server;
-pub mod users;
 #[cfg(test)]
 mod tests;
+pub mod users;
 
 pub use server::ApiServer;
 
@@ -77,9 +77,8 @@ struct Route {
 /// The API's router.
 pub fn router(state: ApiState) -> Router {
     let all = calls().into_iter().chain(page::routes());
-    let router = all.fold(Router::new(), |router, Route { path, handlers }| {
-        router.route(path, handlers)
-    });
+    let router =
+        all.fold(Router::new(), |router, Route { path, handlers }| router.route(path, handlers));
     router
         .fallback(unknown)
         .method_not_allowed_fallback(wrong_method)
@@ -117,6 +116,7 @@ async fn unknown(uri: Uri) -> problem::Problem {
 }
 
 async fn wrong_method(method: Method, uri: Uri) -> problem::Problem {
-    let words = format!("{} does not take {method}; the header `Allow` says what it takes", uri.path());
+    let words =
+        format!("{} does not take {method}; the header `Allow` says what it takes", uri.path());
     Error::new(ErrorCode::MethodNotAllowed, words).into()
 }

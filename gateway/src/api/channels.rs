@@ -91,9 +91,8 @@ pub async fn list(
     let query: ChannelsQuery = query.parse()?;
     let limit = parse_limit(query.limit.as_deref(), LIMIT.0, LIMIT.1)?;
     let pattern = query.matches.as_deref().map(Pattern::new).transpose();
-    let pattern = pattern.map_err(|error| {
-        Error::new(ErrorCode::BadRequest, error.to_string()).field("match")
-    })?;
+    let pattern = pattern
+        .map_err(|error| Error::new(ErrorCode::BadRequest, error.to_string()).field("match"))?;
     let after = query.cursor.as_deref().map(read_cursor).transpose()?;
     let mut channels: Vec<(Channel, u64)> = api.shards.channels().await?.into_iter().collect();
     channels.retain(|(channel, _)| {

@@ -42,10 +42,7 @@ pub struct Gateways {
     get, path = "/v1/gateways", tag = "gateways", operation_id = "listGateways",
     responses((status = 200, description = "The gateways", body = Gateways), Refusals),
 )]
-pub async fn list(
-    State(api): State<ApiState>,
-    caller: Caller,
-) -> Result<Json<Gateways>, Problem> {
+pub async fn list(State(api): State<ApiState>, caller: Caller) -> Result<Json<Gateways>, Problem> {
     caller.check(Scope::Read, None)?;
     let status = (api.status)();
     Ok(Json(Gateways {

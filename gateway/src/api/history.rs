@@ -169,8 +169,9 @@ fn read_order(text: Option<&str>) -> Result<Order, Error> {
     match text {
         None | Some("oldest") => Ok(Order::Oldest),
         Some("newest") => Ok(Order::Newest),
-        Some(_) => Err(Error::new(ErrorCode::BadRequest, "`order` is `oldest` or `newest`")
-            .field("order")),
+        Some(_) => {
+            Err(Error::new(ErrorCode::BadRequest, "`order` is `oldest` or `newest`").field("order"))
+        }
     }
 }
 
@@ -210,9 +211,7 @@ impl Serialize for Arg {
                 let raw: &RawValue = serde_json::from_slice(text).map_err(S::Error::custom)?;
                 raw.serialize(serializer)
             }
-            Value::Binary(bytes) => {
-                Binary { base64: STANDARD.encode(bytes) }.serialize(serializer)
-            }
+            Value::Binary(bytes) => Binary { base64: STANDARD.encode(bytes) }.serialize(serializer),
         }
     }
 }

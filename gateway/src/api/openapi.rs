@@ -32,7 +32,7 @@ use super::{channels, gateways, history, publish, users};
         gateways::list,
         describe,
     ),
-    components(schemas(ProblemBody)),
+    components(schemas(ProblemBody, history::Order)),
     tags(
         (name = "publish", description = "Publish to channels, users, everyone"),
         (name = "channels", description = "Who is subscribed, what was published"),

@@ -2,10 +2,10 @@
 //! subscribe and publish. Nothing of it comes from elsewhere.
 
 use axum::extract::State;
-use axum::http::{HeaderMap, Uri};
 use axum::http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
 };
+use axum::http::{HeaderMap, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
@@ -26,11 +26,7 @@ pub(super) fn routes() -> Vec<Route> {
     ]
 }
 
-async fn index(
-    State(api): State<ApiState>,
-    uri: Uri,
-    headers: HeaderMap,
-) -> Response {
+async fn index(State(api): State<ApiState>, uri: Uri, headers: HeaderMap) -> Response {
     let policy = policy(hostname(&headers, &uri), api.client_port);
     let text = HTML.replace("{client_port}", &api.client_port.to_string());
     answer("text/html; charset=utf-8", text, &policy)

@@ -167,7 +167,10 @@ const fn title(code: ErrorCode) -> &'static str {
 impl IntoResponses for Refusals {
     fn responses() -> BTreeMap<String, RefOr<utoipa::openapi::Response>> {
         described(&[
-            (400, "The request is not of the form that this call takes; `field` names what is wrong"),
+            (
+                400,
+                "The request is not of the form that this call takes; `field` names what is wrong",
+            ),
             (401, "No API key, or one that isn't known"),
             (403, "The key doesn't allow this, or the `Host` is not this machine's"),
             (500, "A fault of the gateway's own"),

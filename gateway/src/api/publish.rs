@@ -243,7 +243,7 @@ fn answer(order: &Order, outcomes: Vec<Outcome>) -> Result<PublishAnswer, Proble
     }
     let mut results = order.targets.iter().zip(outcomes).map(|(target, outcome)| {
         let (channel, user) = match &target.name {
-            TargetName::Channel => (Some(target.channel.to_string()), None),
+            TargetName::Channel | TargetName::All => (Some(target.channel.to_string()), None),
             TargetName::User(id) => (None, Some(id.clone())),
         };
         let (receipt, error) = match outcome {

@@ -51,7 +51,13 @@ pub struct PublishRequest {
     /// The event's name. Names that Socket.IO or the gateway keep for
     /// themselves are refused: `connect`, `connect_error`, `disconnect`,
     /// `disconnecting`, `newListener`, `removeListener` and `push:…`.
-    #[schema(example = "headline", default = "message", min_length = 1, max_length = 200, nullable = false)]
+    #[schema(
+        example = "headline",
+        default = "message",
+        min_length = 1,
+        max_length = 200,
+        nullable = false
+    )]
     event: Option<String>,
     /// What subscribers get: any JSON, passed on byte for byte. An object
     /// with the single key `base64` and valid base64 (RFC 4648, section 4,
@@ -103,8 +109,10 @@ pub struct Target {
 /// A target as the request named it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TargetName {
-    /// A channel, or everyone.
+    /// A channel.
     Channel,
+    /// Everyone.
+    All,
     /// A user's id.
     User(String),
 }
@@ -128,6 +136,7 @@ impl PublishRequest {
         for (index, target) in targets.iter().enumerate() {
             caller.check(Scope::Publish, Some(&target.channel)).map_err(|error| {
                 let field = match (&target.name, single) {
+                    (TargetName::All, _) => "all".to_owned(),
                     (TargetName::Channel, true) => "channel".to_owned(),
                     (TargetName::Channel, false) => format!("channels[{index}]"),
                     (TargetName::User(_), true) => "user".to_owned(),
@@ -146,10 +155,7 @@ impl PublishRequest {
             let words = format!("`except` has {} ids; {MAX_EXCEPT} at most", except.len());
             return Err(Error::new(ErrorCode::BadRequest, words).field("except"));
         }
-        except
-            .iter()
-            .try_for_each(|id| check_id(id))
-            .map_err(|error| error.field("except"))?;
+        except.iter().try_for_each(|id| check_id(id)).map_err(|error| error.field("except"))?;
         let (args, spread) = arguments(self.data, self.args)?;
         let has_id = self.id.is_some();
         let Some(first) = targets.first() else { return Err(no_target()) };
@@ -213,7 +219,7 @@ impl PublishRequest {
         } else if let Some(ids) = &self.users {
             Ok((each("users", ids, limits, to_user)?, false))
         } else if all {
-            Ok((vec![Target { name: TargetName::Channel, channel: Channel::all() }], true))
+            Ok((vec![Target { name: TargetName::All, channel: Channel::all() }], true))
         } else {
             Err(no_target())
         }
@@ -302,11 +308,10 @@ fn arguments(
             }
             Ok((args, true))
         }
-        (Some(_), Some(_)) => Err(Error::new(
-            ErrorCode::BadRequest,
-            "both `data` and `args` are given; pass one",
-        )
-        .field("args")),
+        (Some(_), Some(_)) => {
+            Err(Error::new(ErrorCode::BadRequest, "both `data` and `args` are given; pass one")
+                .field("args"))
+        }
         (None, None) => Err(Error::new(
             ErrorCode::BadRequest,
             "no `data`; pass any JSON as `data`, or `args: []` for an event without data",
@@ -404,9 +409,8 @@ impl<'de> Deserialize<'de> for Except {
 fn ttl_schema() -> utoipa::openapi::Schema {
     use utoipa::openapi::schema::{ObjectBuilder, OneOfBuilder, Type};
     let seconds = ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(1));
-    let period = ObjectBuilder::new()
-        .schema_type(Type::String)
-        .pattern(Some("^([0-9]+(ms|s|m|h|d))+$"));
+    let period =
+        ObjectBuilder::new().schema_type(Type::String).pattern(Some("^([0-9]+(ms|s|m|h|d))+$"));
     OneOfBuilder::new()
         .item(seconds)
         .item(period)
