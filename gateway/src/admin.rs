@@ -22,7 +22,7 @@ mod tests;
 
 pub use crate::api::server::AdminServer;
 
-/// Media type of `/metrics` (OpenMetrics 1.0, section 8).
+/// Media type of `/metrics`, by `OpenMetrics` 1.0, section 8.
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// Asks the gateway how it is.
@@ -156,7 +156,7 @@ impl Readiness {
 
     /// Why it is not ready; none when it is.
     pub fn reason(&self) -> Option<String> {
-        self.reason.load().as_ref().map(|reason| reason.to_string())
+        self.reason.load().as_deref().map(ToString::to_string)
     }
 }
 

@@ -13,6 +13,7 @@ use super::problem::{Problem, Refusals};
 use super::request::{Caller, ChannelPath, QueryText, parse_limit};
 use crate::channel::Channel;
 use crate::error::{Error, ErrorCode};
+use crate::hub::ChannelCounts;
 use crate::relay::HistoryQuery;
 
 /// Channels in one answer, unless the caller says otherwise; and at most.
@@ -94,15 +95,12 @@ pub async fn list(
     let pattern = pattern
         .map_err(|error| Error::new(ErrorCode::BadRequest, error.to_string()).field("match"))?;
     let after = query.cursor.as_deref().map(read_cursor).transpose()?;
-    let mut channels: Vec<(Channel, u64)> = api.shards.channels().await?.into_iter().collect();
-    channels.retain(|(channel, _)| {
-        after.as_deref().is_none_or(|after| channel.as_str() > after)
-            && pattern.as_ref().is_none_or(|p| p.matches_subject(&channel.to_subject()))
+    let mut channels = api.shards.channels().await?;
+    channels.retain(|channel, _| {
+        pattern.as_ref().is_none_or(|p| p.matches_subject(&channel.to_subject()))
             && caller.check(Scope::Read, Some(channel)).is_ok()
     });
-    channels.sort_unstable();
-    let more = channels.len() > limit;
-    channels.truncate(limit);
+    let (channels, more) = page(channels, after.as_deref(), limit);
     let last = channels.last().filter(|_| more);
     let next = last.map(|(channel, _)| URL_SAFE_NO_PAD.encode(channel.as_str()));
     let rules = api.rules.load();
@@ -163,6 +161,23 @@ pub async fn detail(
 pub async fn presence(caller: Caller, ChannelPath(channel): ChannelPath) -> Result<(), Problem> {
     caller.check(Scope::Read, Some(&channel))?;
     Err(Error::new(ErrorCode::Unavailable, "presence is not available in this version").into())
+}
+
+/// The first `limit` channels after a name, in the order of their names; and
+/// whether there are more.
+pub(super) fn page(
+    channels: ChannelCounts,
+    after: Option<&str>,
+    limit: usize,
+) -> (Vec<(Channel, u64)>, bool) {
+    let mut list: Vec<(Channel, u64)> = channels
+        .into_iter()
+        .filter(|(channel, _)| after.is_none_or(|after| channel.as_str() > after))
+        .collect();
+    list.sort_unstable();
+    let more = list.len() > limit;
+    list.truncate(limit);
+    (list, more)
 }
 
 /// The channel's name after which the next page begins.

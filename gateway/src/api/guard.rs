@@ -1,11 +1,16 @@
 //! What stands before every call: whose name the request came under, and the
 //! count of what was asked and answered.
 
+use std::panic::AssertUnwindSafe;
+
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::header::HOST;
 use axum::http::{HeaderMap, Method, Uri};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+
+use futures_util::FutureExt as _;
+use tracing::error;
 
 use super::ApiState;
 use super::problem::{Problem, Refusal};
@@ -13,12 +18,20 @@ use crate::error::{Error, ErrorCode};
 use crate::metrics::{CodeLabel, RequestLabel};
 
 /// Counts a request under its route's template, never under its path: names
-/// of channels would make metrics without end.
+/// of channels would make metrics without end. A panic in a call is an answer
+/// like any other error, and touches no other call.
 pub async fn count(State(api): State<ApiState>, request: Request, next: Next) -> Response {
     let route = request.extensions().get::<MatchedPath>();
     let route = route.map_or_else(|| "none".to_owned(), |path| path.as_str().to_owned());
     let method = label(request.method());
-    let response = next.run(request).await;
+    let response = AssertUnwindSafe(next.run(request)).catch_unwind().await;
+    let response = response.unwrap_or_else(|_| {
+        // What was shared with the panicked call is counters, and state that
+        // is swapped whole: nothing of it can be half done.
+        error!(%route, "a call ended in a panic");
+        let words = "a fault of the gateway's own; it is in the log";
+        Problem::from(Error::new(ErrorCode::Internal, words)).into_response()
+    });
     if let Some(Refusal(code)) = response.extensions().get() {
         api.metrics.refused.get_or_create(&CodeLabel { code: code.as_str() }).inc();
     }

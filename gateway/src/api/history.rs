@@ -48,6 +48,7 @@ pub struct HistoryParams {
 /// Which end of the history comes first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
+#[schema(as = HistoryOrder)]
 pub enum Order {
     /// The oldest first.
     #[default]

@@ -3,6 +3,7 @@
 //! # Layout
 //!
 //! - [`request`]: a publish request's body, and all checks of it
+//! - [`fields`]: its fields that have more than one form
 //! - [`run`]: publishing a list in order
 
 use axum::Json;
@@ -18,6 +19,7 @@ use super::request::{Caller, parse_json, read_body};
 use crate::error::{Error, ErrorCode};
 use crate::publication::Published;
 
+pub mod fields;
 pub mod request;
 pub mod run;
 
@@ -28,8 +30,9 @@ use run::{Outcome, count_refused, publish_all};
 /// Bodies of a batch may be as large as those of so many publishes.
 const BATCH_BODIES: usize = 16;
 
-/// What a publisher learns of one publication.
-#[derive(Clone, Debug, Serialize, ToSchema)]
+/// What a publisher learns of one publication. Empty when there is nothing
+/// to learn.
+#[derive(Clone, Debug, Default, Serialize, ToSchema)]
 #[schema(example = json!({"offset": "mj5z1c0w-4-mj5z1c2k"}))]
 pub struct Receipt {
     /// Its place in history, from which a client can resume; absent on a
@@ -49,8 +52,8 @@ pub struct Receipt {
     deduplicated: Option<bool>,
 }
 
-/// What became of the publication for one of several targets: a receipt, or
-/// an error.
+/// What became of the publication for one of several targets: its receipt, or
+/// its `error`.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 #[schema(example = json!({"channel": "news", "offset": "mj5z1c0w-4-mj5z1c2k"}))]
 pub struct TargetResult {
@@ -62,31 +65,25 @@ pub struct TargetResult {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     user: Option<String>,
-    /// The receipt, if it was published.
     #[serde(flatten)]
-    #[schema(inline)]
-    receipt: Option<Receipt>,
+    receipt: Receipt,
     /// Why it was not published.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     error: Option<ProblemBody>,
 }
 
-/// The answer for several targets, in the request's order.
-#[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct TargetResults {
-    /// One for each target.
-    results: Vec<TargetResult>,
-}
-
-/// The answer to a publish: a receipt for one target, results for a list.
-#[derive(Clone, Debug, Serialize, ToSchema)]
-#[serde(untagged)]
-pub enum PublishAnswer {
-    /// For `channel`, `user` and `all`.
-    One(Receipt),
-    /// For `channels` and `users`.
-    Several(TargetResults),
+/// The answer to a publish: a receipt for `channel`, `user` and `all`;
+/// `results` for `channels` and `users`.
+#[derive(Clone, Debug, Default, Serialize, ToSchema)]
+#[schema(example = json!({"offset": "mj5z1c0w-4-mj5z1c2k"}))]
+pub struct PublishAnswer {
+    #[serde(flatten)]
+    receipt: Receipt,
+    /// One for each target, in the request's order.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    results: Option<Vec<TargetResult>>,
 }
 
 /// Many publish requests in one.
@@ -99,17 +96,16 @@ pub struct BatchRequest<'a> {
     publications: Vec<&'a RawValue>,
 }
 
-/// What became of one request of a batch.
+/// What became of one request of a batch: the answer that it would have had
+/// alone.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 #[schema(example = json!({"status": 200, "offset": "mj5z1c0w-4-mj5z1c2k"}))]
 pub struct BatchResult {
     /// The HTTP status that it would have had alone.
     #[schema(example = 200)]
     status: u16,
-    /// The answer that it would have had alone, if its status is 200.
     #[serde(flatten)]
-    #[schema(inline)]
-    answer: Option<PublishAnswer>,
+    answer: PublishAnswer,
     /// Why it was refused, if its status is another.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
@@ -216,10 +212,10 @@ pub async fn batch(
                 answer(&order, own)
             });
             match answered {
-                Ok(answer) => BatchResult { status: 200, answer: Some(answer), error: None },
+                Ok(answer) => BatchResult { status: 200, answer, error: None },
                 Err(problem) => BatchResult {
                     status: problem.status().as_u16(),
-                    answer: None,
+                    answer: PublishAnswer::default(),
                     error: Some(problem.body()),
                 },
             }
@@ -241,23 +237,23 @@ fn answer(order: &Order, outcomes: Vec<Outcome>) -> Result<PublishAnswer, Proble
     {
         return Err(error.clone().into());
     }
-    let mut results = order.targets.iter().zip(outcomes).map(|(target, outcome)| {
+    if order.single {
+        let published = outcomes.iter().flatten().next();
+        let receipt = published.map(|published| receipt(published, order.has_id));
+        return Ok(PublishAnswer { receipt: receipt.unwrap_or_default(), results: None });
+    }
+    let results = order.targets.iter().zip(outcomes).map(|(target, outcome)| {
         let (channel, user) = match &target.name {
             TargetName::Channel | TargetName::All => (Some(target.channel.to_string()), None),
             TargetName::User(id) => (None, Some(id.clone())),
         };
         let (receipt, error) = match outcome {
-            Ok(published) => (Some(receipt(&published, order.has_id)), None),
-            Err(error) => (None, Some(Problem::from(error).body())),
+            Ok(published) => (receipt(&published, order.has_id), None),
+            Err(error) => (Receipt::default(), Some(Problem::from(error).body())),
         };
         TargetResult { channel, user, receipt, error }
     });
-    if order.single
-        && let Some(TargetResult { receipt: Some(receipt), .. }) = results.next()
-    {
-        return Ok(PublishAnswer::One(receipt));
-    }
-    Ok(PublishAnswer::Several(TargetResults { results: results.collect() }))
+    Ok(PublishAnswer { receipt: Receipt::default(), results: Some(results.collect()) })
 }
 
 fn receipt(published: &Published, has_id: bool) -> Receipt {

@@ -20,7 +20,7 @@ pub struct FakeRelay {
     pub published: Mutex<Vec<NewPublication>>,
     /// What it keeps, of channels that begin with `orders.`.
     pub kept: Mutex<Vec<Arc<Publication>>>,
-    /// Channels on which publishing fails.
+    /// Channels on which publishing fails; on the channel `panic` it panics.
     pub broken: Mutex<HashSet<Channel>>,
 }
 
@@ -32,6 +32,7 @@ pub fn position(sequence: u64) -> Position {
 impl Relay for FakeRelay {
     fn publish(&self, new: NewPublication) -> BoxFuture<'_, Result<Published, RelayError>> {
         Box::pin(async move {
+            assert_ne!(new.channel.as_str(), "panic", "as the test asked for");
             if self.broken.lock().unwrap().contains(&new.channel) {
                 return Err(RelayError::Unavailable("no server".to_owned()));
             }

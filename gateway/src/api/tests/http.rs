@@ -19,12 +19,12 @@ struct Served {
     thread: std::thread::JoinHandle<()>,
 }
 
-fn serve(limits: Limits) -> Served {
+fn serve(limits: &Limits) -> Served {
     let rig = Rig::new().with_limits(limits.clone());
     let server = HttpServer::bind("127.0.0.1:0").unwrap();
     let address = server.local_addr();
     let stop = CancellationToken::new();
-    let limits = ServeLimits::from(&limits);
+    let limits = ServeLimits::from(limits);
     let thread = server.spawn("api", rig.router(), limits, stop.clone()).unwrap();
     Served { rig, address, stop, thread }
 }
@@ -54,7 +54,7 @@ const HEAD: &str =
 
 #[tokio::test]
 async fn one_connection_serves_many_requests() {
-    let served = serve(Limits::default());
+    let served = serve(&Limits::default());
     let body = r#"{"channel": "a", "data": 1}"#;
     let one = format!("{HEAD}content-length: {}\r\n\r\n{body}", body.len());
     let last = one.replace("host:", "connection: close\r\nhost:");
@@ -69,7 +69,7 @@ async fn one_connection_serves_many_requests() {
 #[tokio::test]
 async fn a_body_over_the_limit_gets_its_answer_while_it_is_still_being_sent() {
     let limits = Limits { publication_bytes: 100_000, ..Limits::default() };
-    let served = serve(limits);
+    let served = serve(&limits);
     let size = 1_000_000;
     // Announced, and found out on the way.
     let body = "x".repeat(size);
@@ -88,7 +88,7 @@ async fn a_body_over_the_limit_gets_its_answer_while_it_is_still_being_sent() {
 #[tokio::test]
 async fn a_body_that_does_not_come_ends_in_an_answer() {
     let limits = Limits { body_timeout: Period::from_millis(50), ..Limits::default() };
-    let served = serve(limits);
+    let served = serve(&limits);
     let answer = served.talk(&format!("{HEAD}content-length: 30\r\n\r\n{{")).await;
     assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
     assert!(answer.contains("limits.bodyTimeout"), "{answer}");
@@ -98,7 +98,7 @@ async fn a_body_that_does_not_come_ends_in_an_answer() {
 #[tokio::test]
 async fn headers_that_are_too_large_or_do_not_come_end_the_connection() {
     let limits = Limits { header_timeout: Period::from_millis(50), ..Limits::default() };
-    let served = serve(limits);
+    let served = serve(&limits);
     let answer = served.talk(&format!("{HEAD}x: {}\r\n\r\n", "x".repeat(17 << 10))).await;
     assert!(answer.starts_with("HTTP/1.1 431 "), "{answer}");
     // Nothing, half a request line, half the headers.
@@ -111,7 +111,7 @@ async fn headers_that_are_too_large_or_do_not_come_end_the_connection() {
 
 #[tokio::test]
 async fn a_stop_lets_the_request_in_flight_finish_and_ends_idle_connections() {
-    let served = serve(Limits::default());
+    let served = serve(&Limits::default());
     let body = r#"{"channel": "a", "data": 1}"#;
     let request = format!("{HEAD}content-length: {}\r\n\r\n", body.len());
     let mut idle = served.connect().await;
@@ -193,4 +193,19 @@ async fn metrics_name_routes_and_not_paths() {
     assert_eq!(count(label("none", 404)), 1);
     let code = crate::metrics::CodeLabel { code: "not_found" };
     assert_eq!(rig.state.metrics.refused.get_or_create(&code).get(), 1);
+}
+
+#[tokio::test]
+async fn a_panic_in_a_call_is_answered_and_the_next_call_is_served() {
+    let served = serve(&Limits::default());
+    let call = |channel: &str, more: &str| {
+        let body = format!(r#"{{"channel": "{channel}", "data": 1}}"#);
+        format!("{HEAD}{more}content-length: {}\r\n\r\n{body}", body.len())
+    };
+    let both = call("panic", "") + &call("a", "connection: close\r\n");
+    let answers = served.talk(&both).await;
+    assert!(answers.starts_with("HTTP/1.1 500 "), "{answers}");
+    assert!(answers.contains("urn:pushcluster:error:internal"), "{answers}");
+    assert_eq!(answers.matches("HTTP/1.1 200 OK").count(), 1, "{answers}");
+    served.end();
 }

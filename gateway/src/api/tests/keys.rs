@@ -1,5 +1,7 @@
 //! Who may call: keys, their scopes and channels, and the `Host` without any.
 
+use std::fmt::Write as _;
+
 use axum::body::Body;
 use axum::http::Request;
 use gateway_config::{ApiKey, Pattern, Scope};
@@ -9,9 +11,13 @@ use super::{Answer, Rig};
 /// A key whose text is its own name.
 fn key(name: &str, scopes: &[Scope], channels: &[&str]) -> ApiKey {
     let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, name.as_bytes());
+    let mut sha256 = String::new();
+    for byte in digest.as_ref() {
+        write!(sha256, "{byte:02x}").unwrap();
+    }
     ApiKey {
         name: name.to_owned(),
-        sha256: digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect(),
+        sha256,
         scopes: scopes.to_vec(),
         channels: channels.iter().map(|text| Pattern::new(text).unwrap()).collect(),
     }

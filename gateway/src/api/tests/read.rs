@@ -5,7 +5,10 @@ use serde_json::json;
 
 use super::Rig;
 use super::fake::position;
+use crate::api::channels::page;
 use crate::api::history::rfc3339;
+use crate::channel::Channel;
+use crate::hub::ChannelCounts;
 
 #[tokio::test]
 async fn history_comes_in_pages_in_both_orders() {
@@ -152,6 +155,25 @@ async fn a_channel_is_told_with_its_history() {
     let loose = json!({"channel": "ch\u{e4}t #1", "subscribers": 0, "history": false});
     assert_eq!(rig.get("/v1/channels/ch%C3%A4t%20%231").await.json(), loose);
     assert_eq!(rig.get("/v1/channels").await.json(), json!({"channels": []}));
+}
+
+#[test]
+fn channels_come_in_pages_that_miss_none() {
+    let names = ["a", "a.b", "b", "\u{fc}", "$user.x"];
+    let counts: ChannelCounts =
+        names.iter().zip(1..).map(|(name, count)| (Channel::new(name).unwrap(), count)).collect();
+    let mut seen = Vec::new();
+    let mut after: Option<String> = None;
+    loop {
+        let (list, more) = page(counts.clone(), after.as_deref(), 2);
+        seen.extend(list.iter().map(|(channel, count)| (channel.to_string(), *count)));
+        after = list.last().map(|(channel, _)| channel.to_string());
+        if !more {
+            break;
+        }
+    }
+    let expected = [("$user.x", 5), ("a", 1), ("a.b", 2), ("b", 3), ("\u{fc}", 4)];
+    assert_eq!(seen, expected.map(|(name, count)| (name.to_owned(), count)));
 }
 
 #[tokio::test]
