@@ -10,6 +10,8 @@ mod encode;
 mod event;
 mod placeholder;
 
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::ops::Deref;
@@ -192,7 +194,7 @@ impl Decoder {
         if self.pending.is_some() {
             return Err(DecodeError::AttachmentsOwed);
         }
-        let (packet, owed) = parse(&text)?;
+        let (packet, owed) = parse(text)?;
         if owed == 0 {
             return Ok(Some(packet));
         }
@@ -219,8 +221,8 @@ impl Decoder {
 }
 
 /// Reads a packet's text, and how many attachments follow.
-fn parse(bytes: &Bytes) -> Result<(Packet, usize), DecodeError> {
-    let text = std::str::from_utf8(bytes).map_err(|_| DecodeError::NotUtf8)?;
+fn parse(mut bytes: Bytes) -> Result<(Packet, usize), DecodeError> {
+    let text = std::str::from_utf8(&bytes).map_err(|_| DecodeError::NotUtf8)?;
     let (kind, binary) = match *bytes.first().ok_or(DecodeError::Empty)? {
         b'0' => (Kind::Connect, false),
         b'1' => (Kind::Disconnect, false),
@@ -245,7 +247,8 @@ fn parse(bytes: &Bytes) -> Result<(Packet, usize), DecodeError> {
         digits => Some(digits.parse().map_err(|_| DecodeError::Id)?),
     };
     check_payload(kind, rest)?;
-    let data = (!rest.is_empty()).then(|| bytes.slice(bytes.len() - rest.len()..));
+    let payload = bytes.len() - rest.len();
+    let data = Some(bytes.split_off(payload)).filter(|data| !data.is_empty());
     Ok((Packet { kind, namespace, id, data, attachments: Vec::new() }, owed))
 }
 
