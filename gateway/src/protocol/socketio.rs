@@ -77,7 +77,7 @@ pub enum DecodeError {
     /// Text that is not UTF-8.
     #[error("a Socket.IO packet is not valid UTF-8")]
     NotUtf8,
-    /// No number, or no `-` behind it.
+    /// No number, zero, or no `-` behind it.
     #[error("a Socket.IO packet doesn't say how many attachments it has")]
     AttachmentCount,
     /// More than [`MAX_ATTACHMENTS`].
@@ -187,9 +187,6 @@ impl Decoder {
     }
 
     /// Reads a text message. None: attachments follow.
-    ///
-    /// A packet that announces none (`50-…`) is whole at once; the reference
-    /// hands it out too and then refuses everything that follows.
     pub fn text(&mut self, text: Bytes) -> Result<Option<Packet>, DecodeError> {
         if self.pending.is_some() {
             return Err(DecodeError::AttachmentsOwed);
@@ -253,13 +250,13 @@ fn parse(mut bytes: Bytes) -> Result<(Packet, usize), DecodeError> {
 }
 
 /// Takes `<number>-` off. Only decimal digits: the reference also reads
-/// nothing, `1e1` and `0x2` as numbers; no client writes them.
+/// `1.0`, `1e1` and `0x2` as numbers; no client writes them.
 fn attachment_count(rest: &mut &str) -> Result<usize, DecodeError> {
     let number = digits(rest);
     *rest = rest.strip_prefix('-').ok_or(DecodeError::AttachmentCount)?;
     match number.trim_start_matches('0') {
-        _ if number.is_empty() => Err(DecodeError::AttachmentCount),
-        "" => Ok(0),
+        // No number, or zero: such a packet has another type.
+        "" => Err(DecodeError::AttachmentCount),
         significant => significant
             .parse()
             .ok()
