@@ -260,7 +260,12 @@ fn placeholders_become_attachments() {
         (r#"{"\u005fplaceholder":true,"n\u0075m":1e0}"#, &[binary(&[2])]),
         (r#"{"_placeholder":true,"x":[{}],"num":0}"#, &[binary(&[1])]),
         (r#"{"_placeholder":false,"_placeholder":true,"num":9,"num":0}"#, &[binary(&[1])]),
+        (r#"{"a":"\"","_placeholder":true,"num":0}"#, &[binary(&[1])]),
         // No placeholders.
+        (
+            r#"{"_placeholder":true,"_placeholder":{}}"#,
+            &[json(r#"{"_placeholder":true,"_placeholder":{}}"#)],
+        ),
         (r#"{"_placeholder":false,"num":0}"#, &[json(r#"{"_placeholder":false,"num":0}"#)]),
         (r#"{"_placeholder":"true","num":0}"#, &[json(r#"{"_placeholder":"true","num":0}"#)]),
         (r#"{"_placeholder":[true],"num":0}"#, &[json(r#"{"_placeholder":[true],"num":0}"#)]),
@@ -291,6 +296,7 @@ fn placeholders_become_attachments() {
         r#"{"_placeholder":true,"num":[0]}"#,
         r#"{"_placeholder":true,"num":1e999}"#,
         r#"{"_placeholder":true}"#,
+        r#"{"_placeholder":true,"num":0,"num":[0]}"#,
         r#"[{"_placeholder":true,"num":7}]"#,
         // One attachment is not two.
         r#"{"_placeholder":true,"num":0},{"_placeholder":true,"num":0}"#,
