@@ -16,7 +16,7 @@ use crate::admin::{self, AdminState, Readiness, Status};
 use crate::api::{self, ApiState};
 use crate::auth::{Access, ApiKeys, AuthConfigError, Authenticator, KeyError};
 use crate::metrics::Metrics;
-use crate::relay::{EmbeddedRelay, Fanout, Relay};
+use crate::relay::{EmbeddedRelay, Fanout};
 use crate::reload::config_hash;
 use crate::rules::Rules;
 use crate::session::engine::EngineApp;
@@ -63,7 +63,7 @@ pub struct Running {
     config: Arc<Config>,
     keys: Arc<ArcSwap<ApiKeys>>,
     limits: Arc<ArcSwap<gateway_config::Limits>>,
-    hash: Arc<ArcSwap<str>>,
+    hash: Arc<ArcSwap<String>>,
     drain: Arc<Drain>,
     stop: CancellationToken,
     threads: Vec<JoinHandle<()>>,
@@ -162,7 +162,7 @@ impl Running {
             relay,
             keys: Arc::new(ArcSwap::from_pointee(ApiKeys::new(&config.api.keys)?)),
             limits: Arc::new(ArcSwap::from_pointee(config.limits.clone())),
-            hash: Arc::new(ArcSwap::from_pointee(config_hash(&config).into())),
+            hash: Arc::new(ArcSwap::from_pointee(config_hash(&config))),
             drain: Arc::default(),
             stop: CancellationToken::new(),
             threads: Vec::new(),
@@ -237,7 +237,7 @@ impl Running {
                 accepting: shared.accepting.load(Ordering::Relaxed),
                 draining,
                 drain_remaining: draining.then_some(left / 1_000),
-                config_hash: hash.load().as_ref().into(),
+                config_hash: hash.load().as_str().into(),
                 relay: relay.kind,
                 lag: relay.lag,
                 nats: relay.into(),
@@ -280,7 +280,7 @@ impl Running {
         self.shared.rules.store(Arc::new(rules_of(config)));
         self.shared.shards.rules_changed().await;
         self.limits.store(Arc::new(config.limits.clone()));
-        self.hash.store(Arc::from(config_hash(config)).into());
+        self.hash.store(Arc::new(config_hash(config)));
     }
 
     /// Refuses new sessions after `drain.delay`, and closes those there are

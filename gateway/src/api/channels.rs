@@ -13,7 +13,7 @@ use super::problem::{Problem, Refusals};
 use super::request::{Caller, ChannelPath, QueryText, parse_limit};
 use crate::channel::Channel;
 use crate::error::{Error, ErrorCode};
-use crate::hub::ChannelCounts;
+use crate::shard::ChannelCounts;
 use crate::relay::HistoryQuery;
 
 /// Channels in one answer, unless the caller says otherwise; and at most.

@@ -8,6 +8,8 @@
 mod encode;
 mod fields;
 
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 

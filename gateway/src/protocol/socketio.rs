@@ -10,6 +10,8 @@ mod encode;
 mod event;
 mod placeholder;
 
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::ops::Deref;
@@ -75,7 +77,7 @@ pub enum DecodeError {
     /// Text that is not UTF-8.
     #[error("a Socket.IO packet is not valid UTF-8")]
     NotUtf8,
-    /// No number, or no `-` behind it.
+    /// No number, zero, or no `-` behind it.
     #[error("a Socket.IO packet doesn't say how many attachments it has")]
     AttachmentCount,
     /// More than [`MAX_ATTACHMENTS`].
@@ -185,14 +187,11 @@ impl Decoder {
     }
 
     /// Reads a text message. None: attachments follow.
-    ///
-    /// A packet that announces none (`50-…`) is whole at once; the reference
-    /// hands it out too and then refuses everything that follows.
     pub fn text(&mut self, text: Bytes) -> Result<Option<Packet>, DecodeError> {
         if self.pending.is_some() {
             return Err(DecodeError::AttachmentsOwed);
         }
-        let (packet, owed) = parse(&text)?;
+        let (packet, owed) = parse(text)?;
         if owed == 0 {
             return Ok(Some(packet));
         }
@@ -219,8 +218,8 @@ impl Decoder {
 }
 
 /// Reads a packet's text, and how many attachments follow.
-fn parse(bytes: &Bytes) -> Result<(Packet, usize), DecodeError> {
-    let text = std::str::from_utf8(bytes).map_err(|_| DecodeError::NotUtf8)?;
+fn parse(mut bytes: Bytes) -> Result<(Packet, usize), DecodeError> {
+    let text = std::str::from_utf8(&bytes).map_err(|_| DecodeError::NotUtf8)?;
     let (kind, binary) = match *bytes.first().ok_or(DecodeError::Empty)? {
         b'0' => (Kind::Connect, false),
         b'1' => (Kind::Disconnect, false),
@@ -245,18 +244,19 @@ fn parse(bytes: &Bytes) -> Result<(Packet, usize), DecodeError> {
         digits => Some(digits.parse().map_err(|_| DecodeError::Id)?),
     };
     check_payload(kind, rest)?;
-    let data = (!rest.is_empty()).then(|| bytes.slice(bytes.len() - rest.len()..));
+    let payload = bytes.len() - rest.len();
+    let data = Some(bytes.split_off(payload)).filter(|data| !data.is_empty());
     Ok((Packet { kind, namespace, id, data, attachments: Vec::new() }, owed))
 }
 
 /// Takes `<number>-` off. Only decimal digits: the reference also reads
-/// nothing, `1e1` and `0x2` as numbers; no client writes them.
+/// `1.0`, `1e1` and `0x2` as numbers; no client writes them.
 fn attachment_count(rest: &mut &str) -> Result<usize, DecodeError> {
     let number = digits(rest);
     *rest = rest.strip_prefix('-').ok_or(DecodeError::AttachmentCount)?;
     match number.trim_start_matches('0') {
-        _ if number.is_empty() => Err(DecodeError::AttachmentCount),
-        "" => Ok(0),
+        // No number, or zero: such a packet has another type.
+        "" => Err(DecodeError::AttachmentCount),
         significant => significant
             .parse()
             .ok()

@@ -1,6 +1,8 @@
 //! Server-Sent Events, as browsers' `EventSource` reads them.
 //! Source: the HTML standard, 9.2.
 
+#[cfg(test)]
+mod tests;
 
 use bytes::Bytes;
 

@@ -6,6 +6,8 @@
 
 mod frame;
 
+#[cfg(test)]
+mod tests;
 
 use bytes::Bytes;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;

@@ -8,7 +8,7 @@ use super::fake::position;
 use crate::api::channels::page;
 use crate::api::history::rfc3339;
 use crate::channel::Channel;
-use crate::hub::ChannelCounts;
+use crate::shard::ChannelCounts;
 
 #[tokio::test]
 async fn history_comes_in_pages_in_both_orders() {

@@ -124,12 +124,11 @@ fn parse_values(
             }
             Found::Nothing => None,
         };
-        args.push(match attachment {
-            Some(bytes) => Value::Binary(bytes.clone()),
-            None => {
-                let start = offset_in(data, element);
-                Value::Json(data.slice(start..start + element.get().len()))
-            }
+        args.push(if let Some(bytes) = attachment {
+            Value::Binary(bytes.clone())
+        } else {
+            let start = offset_in(data, element);
+            Value::Json(data.slice(start..start + element.get().len()))
         });
     }
     Ok((args, nested))

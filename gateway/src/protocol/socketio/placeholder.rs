@@ -116,6 +116,7 @@ impl Attachments {
     }
 
     /// Takes the attachment that a placeholder's `num` names.
+    #[allow(clippy::float_cmp)] // Equality is meant: 0.9999 names nothing.
     fn take(&mut self, num: &str) -> Result<usize, DecodeError> {
         // `1.0` and `1e0` are 1 to JavaScript. A string is no number.
         let number: f64 = num.parse().map_err(|_| DecodeError::Placeholder)?;

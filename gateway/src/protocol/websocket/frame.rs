@@ -134,7 +134,7 @@ impl ClientHeader {
         };
         let wasteful = match short {
             126 => length < 126,
-            127 => length <= u64::from(u16::MAX),
+            127 => u16::try_from(length).is_ok(),
             _ => false,
         };
         if wasteful || length > i64::MAX.cast_unsigned() {
