@@ -3,10 +3,18 @@
 //! # Layout
 //!
 //! - [`identity`]: who a client is
-//! - `token`: JWT by secret, public key or JWKS
-//! - `access`: what an identity may do on a channel
-//! - `keys`: the API's keys
+//! - [`token`]: from a token (JWT) to an identity
+//! - `jwks`: the issuer's published keys, fetched and kept
+//! - [`access`]: what an identity may do on a channel
+//! - [`keys`]: the HTTP API's keys
 
+pub mod access;
 pub mod identity;
+mod jwks;
+pub mod keys;
+pub mod token;
 
+pub use access::Access;
 pub use identity::{Action, Grant, Identity};
+pub use keys::{ApiIdentity, ApiKeys, KeyError};
+pub use token::{AuthConfigError, Authenticator};

@@ -10,6 +10,11 @@ use crate::offset::Position;
 /// The event name of a publication that names none.
 pub const DEFAULT_EVENT: &str = "message";
 
+/// The client library's reserved names (socket.io-parser, `RESERVED_EVENTS`):
+/// a packet with one is a parse error, met again at every recovery.
+pub const RESERVED_EVENTS: [&str; 6] =
+    ["connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener"];
+
 /// One argument of an event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Value {
@@ -134,23 +139,13 @@ impl NewPublication {
 /// Refuses event names that a Socket.IO client can't take or that are the
 /// gateway's own.
 pub fn check_event(event: &str) -> Result<(), Error> {
-    // The client library's reserved names (socket.io-parser, `RESERVED_EVENTS`):
-    // a packet with one is a parse error, met again at every recovery.
-    const RESERVED: [&str; 6] = [
-        "connect",
-        "connect_error",
-        "disconnect",
-        "disconnecting",
-        "newListener",
-        "removeListener",
-    ];
     if event.is_empty() || event.len() > 200 || event.chars().any(char::is_control) {
         return Err(Error::new(
             ErrorCode::EventInvalid,
             "an event's name has 1 to 200 bytes and no control characters",
         ));
     }
-    if RESERVED.contains(&event) || event.starts_with("push:") {
+    if RESERVED_EVENTS.contains(&event) || event.starts_with("push:") {
         return Err(Error::new(
             ErrorCode::EventReserved,
             format!("the event name `{event}` is reserved; choose another"),

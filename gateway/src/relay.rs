@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
+use smallvec::SmallVec;
 
 use crate::channel::Channel;
 use crate::error::{Error, ErrorCode};
@@ -16,7 +17,8 @@ use crate::publication::{NewPublication, Publication, Published};
 pub mod embedded;
 pub mod sessions;
 
-pub use sessions::{Claim, SessionRecord, Sessions, SubscriptionRecord};
+pub use embedded::EmbeddedRelay;
+pub use sessions::{Claim, Owner, SessionRecord, Sessions, SubscriptionRecord};
 
 /// The way between gateways.
 pub trait Relay: Send + Sync + 'static {
@@ -58,7 +60,7 @@ pub struct Fanout {
 }
 
 /// Room in every shard's queue for one item; see [`Fanout::reserve`].
-pub struct FanoutPermit<'a>(Vec<tokio::sync::mpsc::Permit<'a, FeedItem>>);
+pub struct FanoutPermit<'a>(SmallVec<[tokio::sync::mpsc::Permit<'a, FeedItem>; 8]>);
 
 /// One thing that a relay tells the shards, in order.
 #[derive(Clone, Debug)]
@@ -69,8 +71,15 @@ pub enum FeedItem {
     Position(Position),
     /// The stream began a new life: no resume point of the old one holds.
     Epoch(Position),
-    /// Another connection has taken over the session of this private id.
-    Fenced(Arc<str>),
+    /// The session of this private id was taken over: a connection that
+    /// holds it as another owner than this one must close. (The new owner may
+    /// be a connection of the very same shard, and already be there.)
+    Fenced {
+        /// The session's private id.
+        pid: Arc<str>,
+        /// Who holds it from now on.
+        owner: Owner,
+    },
 }
 
 /// What to replay: each channel after its place, up to `until`.
@@ -166,7 +175,7 @@ impl Fanout {
     /// be sent while a lock is held: that is how the order of a sequence and
     /// the order of the queues stay the same.
     pub async fn reserve(&self) -> Result<FanoutPermit<'_>, RelayError> {
-        let mut permits = Vec::with_capacity(self.shards.len());
+        let mut permits = SmallVec::with_capacity(self.shards.len());
         for shard in self.shards.iter() {
             permits.push(shard.reserve().await.map_err(|_| RelayError::Stopped)?);
         }
@@ -183,8 +192,13 @@ impl Fanout {
 impl FanoutPermit<'_> {
     /// Sends to every shard at once, without waiting.
     pub fn send(self, item: FeedItem) {
-        for permit in self.0 {
+        let mut permits = self.0.into_iter();
+        let last = permits.next_back();
+        for permit in permits {
             permit.send(item.clone());
+        }
+        if let Some(permit) = last {
+            permit.send(item);
         }
     }
 }

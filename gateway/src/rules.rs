@@ -7,6 +7,9 @@ use gateway_config::{ChannelRule, History, Period, SlowConsumer};
 
 use crate::channel::Channel;
 
+#[cfg(test)]
+mod tests;
+
 /// The channel rules in force. Swapped whole when the file changes.
 pub struct Rules {
     rules: Vec<ChannelRule>,
@@ -48,20 +51,28 @@ impl Rules {
         Arc::new(ArcSwap::from_pointee(self))
     }
 
-    /// What holds for a channel.
+    /// What holds for a channel. Rules match the full name: `$ns.admin.room`,
+    /// not `room`.
     pub fn of(&self, channel: &Channel) -> Rule {
-        let subject = channel.to_subject();
-        let found = self.rules.iter().find(|rule| rule.matches.matches_subject(&subject));
+        self.of_subject(&channel.to_subject())
+    }
+
+    /// The same for a channel given as its subject, [`Channel::to_subject`].
+    pub fn of_subject(&self, subject: &str) -> Rule {
+        let found = self.rules.iter().find(|rule| rule.matches.matches_subject(subject));
         match found {
             Some(rule) => Rule {
                 history: rule.history,
                 client_publish: rule.client_publish,
                 anonymous: rule.anonymous,
                 slow_consumer: rule.slow_consumer,
-                max_payload: rule.max_payload.unwrap_or(self.publication_bytes),
+                // A rule narrows the gateway's limit and never widens it.
+                max_payload: rule
+                    .max_payload
+                    .map_or(self.publication_bytes, |bytes| bytes.min(self.publication_bytes)),
             },
             None => Rule {
-                history: channel.as_str().starts_with("$user.").then_some(USER_HISTORY),
+                history: subject.starts_with("$user.").then_some(USER_HISTORY),
                 client_publish: None,
                 anonymous: None,
                 slow_consumer: SlowConsumer::default(),

@@ -13,6 +13,8 @@
 //! - [`sse`]: a reader of `/sse`
 //! - [`token`]: tokens as an app's own server would make them
 //! - [`patience`]: how long a test waits before it gives up
+//! - [`relay`]: a relay with its feeds, whichever relay it is; this one is
+//!   tried from inside
 //!
 //! A helper here panics when the gateway doesn't answer at all: a test has
 //! nothing better to do, and the message names what was waited for.
@@ -26,6 +28,7 @@ pub mod gateway;
 pub mod http;
 pub mod patience;
 pub mod plain;
+pub mod relay;
 pub mod socketio;
 pub mod sse;
 pub mod token;

@@ -153,8 +153,9 @@ impl Pattern {
         let (mut a, mut b) = (self.tokens.iter(), other.tokens.iter());
         loop {
             match (a.next(), b.next()) {
-                (None, None) => return true,
-                (Some(Token::Rest), Some(_)) | (Some(_), Some(Token::Rest)) => return true,
+                (None, None) | (Some(Token::Rest), Some(_)) | (Some(_), Some(Token::Rest)) => {
+                    return true;
+                }
                 (Some(Token::Literal(x)), Some(Token::Literal(y))) if x != y => return false,
                 (Some(_), Some(_)) => {}
                 _ => return false,

@@ -1,5 +1,7 @@
 //! Every section and key of the configuration, with its default and meaning.
 
+use std::fmt;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -37,12 +39,14 @@ pub struct Config {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, rename_all = "camelCase")]
 pub struct Client {
-    /// Address and port.
+    /// Address and port. `:8080` is `0.0.0.0:8080`; `[::]:8080` is every
+    /// address, IPv6 too.
     pub listen: String,
     /// Web origins that may connect: `*`, or `https://app.example.com`.
     pub allowed_origins: Vec<String>,
     /// Threads that serve clients, each with its own share of the sessions.
     /// 0: one for each core.
+    #[schemars(range(max = 1_024))]
     pub shards: usize,
 }
 
@@ -60,9 +64,11 @@ pub struct Api {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct ApiKey {
-    /// Who holds it; shown in logs and metrics.
+    /// Who holds it; shown in logs and metrics. No two keys share a name.
     pub name: String,
-    /// SHA-256 of the key, 64 hexadecimal digits.
+    /// SHA-256 of the key, 64 hexadecimal digits: `printf %s "$KEY" | sha256sum`.
+    // Who takes it for the key itself must not find the key in an error.
+    #[schemars(extend("writeOnly" = true))]
     pub sha256: String,
     /// What it may do.
     pub scopes: Vec<Scope>,
@@ -96,7 +102,14 @@ pub struct Admin {
 #[serde(default, deny_unknown_fields, rename_all = "camelCase")]
 pub struct Relay {
     /// `memory`: this gateway alone, history in its memory.
+    // It may hold a password one day; errors must not show it.
+    #[schemars(extend("writeOnly" = true))]
     pub url: String,
+    /// First tokens of every NATS subject. Unused with `memory`.
+    pub prefix: String,
+    /// Servers that keep each stored publication: 1, 3 or 5. Unused with `memory`.
+    #[schemars(range(min = 1, max = 5))]
+    pub replicas: usize,
 }
 
 /// The Socket.IO protocol's settings. Defaults are the reference server's.
@@ -114,6 +127,7 @@ pub struct Socketio {
     /// How long a client may take to join its first namespace.
     pub connect_timeout: Period,
     /// Largest message or polling body from a client, in bytes.
+    #[schemars(range(min = 1))]
     pub max_payload: usize,
     /// The namespaces that exist.
     pub namespaces: Vec<String>,
@@ -146,14 +160,18 @@ pub struct Auth {
 
 /// How tokens (JWT) are verified: exactly one of `secret`, `publicKey` and
 /// `jwksUrl`.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, rename_all = "camelCase")]
 pub struct Jwt {
     /// Shared secret, for HS256, HS384 and HS512.
+    #[schemars(extend("writeOnly" = true))]
     pub secret: Option<String>,
     /// Public key in PEM.
+    // Who puts the private key here must not find it in an error.
+    #[schemars(extend("writeOnly" = true))]
     pub public_key: Option<String>,
     /// Where the issuer publishes its keys (JSON Web Key Set).
+    #[schemars(extend("writeOnly" = true))]
     pub jwks_url: Option<String>,
     /// Accepted algorithms. Default: those that fit the key.
     pub algorithms: Vec<String>,
@@ -182,8 +200,9 @@ pub struct ChannelRule {
     /// What happens to a client that reads too slowly.
     #[serde(default)]
     pub slow_consumer: SlowConsumer,
-    /// Largest publication, in bytes. Default: the largest that the gateway takes.
+    /// Largest publication, in bytes. Default: `limits.publicationBytes`.
     #[serde(default)]
+    #[schemars(range(min = 1))]
     pub max_payload: Option<usize>,
 }
 
@@ -192,6 +211,7 @@ pub struct ChannelRule {
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct History {
     /// Publications per channel.
+    #[schemars(range(min = 1, max = 1_000_000))]
     pub max_messages: usize,
     /// Age of the oldest.
     pub max_age: Period,
@@ -211,18 +231,26 @@ pub enum SlowConsumer {
 #[serde(default, deny_unknown_fields, rename_all = "camelCase")]
 pub struct Limits {
     /// Client connections that the gateway holds at once.
+    #[schemars(range(min = 1))]
     pub connections: usize,
     /// Subscriptions of one session.
+    #[schemars(range(min = 1))]
     pub subscriptions: usize,
     /// Bytes that may wait for one slow client.
+    #[schemars(range(min = 1))]
     pub outbox_bytes: usize,
     /// Messages that may wait for one slow client.
+    #[schemars(range(min = 1))]
     pub outbox_messages: usize,
     /// Largest publication, in bytes.
+    #[schemars(range(min = 1))]
     pub publication_bytes: usize,
     /// Publications in one batch of the HTTP API.
+    #[schemars(range(min = 1))]
     pub batch: usize,
     /// Bytes of one request's headers.
+    // hyper's `max_buf_size` panics under 8192.
+    #[schemars(range(min = 8_192))]
     pub header_bytes: usize,
     /// How long a client may take to send a request's headers.
     pub header_timeout: Period,
@@ -289,7 +317,7 @@ impl Default for Admin {
 
 impl Default for Relay {
     fn default() -> Self {
-        Self { url: "memory".to_owned() }
+        Self { url: "memory".to_owned(), prefix: "push".to_owned(), replicas: 1 }
     }
 }
 
@@ -355,11 +383,11 @@ impl Serialize for Recovery {
 
 impl<'de> Deserialize<'de> for Recovery {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        match RecoveryForm::deserialize(deserializer)? {
-            RecoveryForm::Off(_) | RecoveryForm::Bool(false) => Ok(Self::Off),
-            RecoveryForm::Bool(true) => Ok(Self::default()),
-            RecoveryForm::On(on) => Ok(Self::On { max_disconnection: on.max_disconnection }),
-        }
+        Ok(match RecoveryForm::deserialize(deserializer)? {
+            RecoveryForm::Word(RecoveryWord::Off) | RecoveryForm::Bool(false) => Self::Off,
+            RecoveryForm::Word(RecoveryWord::On) | RecoveryForm::Bool(true) => Self::default(),
+            RecoveryForm::On(on) => Self::On { max_disconnection: on.max_disconnection },
+        })
     }
 }
 
@@ -373,24 +401,42 @@ impl JsonSchema for Recovery {
     }
 }
 
-/// `recovery` as it is written.
+/// Connection state recovery as it is written: `off`, `on`, or a time.
 #[derive(Deserialize, JsonSchema)]
 #[serde(untagged)]
 enum RecoveryForm {
-    Off(RecoveryOff),
-    /// YAML 1.1 tools write `off` as `false`.
+    Word(RecoveryWord),
+    /// Tools that write YAML 1.1 turn `off` into `false`.
     Bool(bool),
     On(RecoveryOn),
 }
 
 #[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-enum RecoveryOff {
+enum RecoveryWord {
     Off,
+    On,
 }
 
 #[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 struct RecoveryOn {
+    /// How long after its transport closed a session may be restored.
     max_disconnection: Period,
+}
+
+/// Shows which keys are set and never what they are: a configuration ends up
+/// in logs.
+impl fmt::Debug for Jwt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let hidden = |set: &Option<String>| set.as_ref().map(|_| "…");
+        f.debug_struct("Jwt")
+            .field("secret", &hidden(&self.secret))
+            .field("public_key", &hidden(&self.public_key))
+            .field("jwks_url", &hidden(&self.jwks_url))
+            .field("algorithms", &self.algorithms)
+            .field("issuer", &self.issuer)
+            .field("audience", &self.audience)
+            .finish()
+    }
 }

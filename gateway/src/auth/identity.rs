@@ -49,3 +49,24 @@ pub enum Action {
     /// Read what was published.
     History,
 }
+
+// === impl Action ===
+
+impl Action {
+    /// The action as it stands in the claim `channels`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Subscribe => "subscribe",
+            Self::Publish => "publish",
+            Self::Presence => "presence",
+            Self::History => "history",
+        }
+    }
+
+    /// Reads an action as it stands in the claim `channels`.
+    pub fn from_name(name: &str) -> Option<Self> {
+        [Self::Subscribe, Self::Publish, Self::Presence, Self::History]
+            .into_iter()
+            .find(|action| action.as_str() == name)
+    }
+}

@@ -10,32 +10,48 @@ use super::RelayError;
 use crate::offset::Position;
 
 /// Where session records are kept.
+///
+/// A record has one owner at a time: the connection that made it, then each
+/// connection that claimed it. What a former owner still says is ignored, so
+/// that its late close can't end the session of the connection that came after.
 pub trait Sessions: Send + Sync {
-    /// Writes a session's record; before a subscribe is acknowledged.
-    /// `false`: another connection has taken the session over.
+    /// Writes the record of a new session, whose private id nobody has used.
+    fn create<'a>(
+        &'a self,
+        pid: &'a Arc<str>,
+        record: SessionRecord,
+    ) -> BoxFuture<'a, Result<Owner, RelayError>>;
+
+    /// Writes a session's record anew; before a subscribe is acknowledged.
+    /// `false`: another connection has taken the session over, or it is gone.
     fn put<'a>(
         &'a self,
         pid: &'a Arc<str>,
+        owner: Owner,
         record: SessionRecord,
     ) -> BoxFuture<'a, Result<bool, RelayError>>;
 
     /// The session's transport closed; from now on the record is valid for
     /// `maxDisconnection`. Batched; nothing is promised of a gateway that dies.
-    fn closed(&self, pid: &Arc<str>);
+    fn closed(&self, pid: &Arc<str>, owner: Owner);
 
     /// The client left for good.
-    fn delete(&self, pid: &Arc<str>);
+    fn delete(&self, pid: &Arc<str>, owner: Owner);
 
     /// A client came back: the record, now this connection's alone. The
     /// former owner, if it is alive, is told by [`super::FeedItem::Fenced`].
     fn claim<'a>(&'a self, pid: &'a str) -> BoxFuture<'a, Result<Claim, RelayError>>;
 }
 
+/// Who holds a session: a number that is given out once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Owner(pub u64);
+
 /// What a returning client gets.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Claim {
-    /// Its session.
-    Granted(SessionRecord),
+    /// Its session, and the owner that the claiming connection now is.
+    Granted(SessionRecord, Owner),
     /// None: unknown, expired, or left for good.
     Unknown,
 }

@@ -1,0 +1,98 @@
+//! Values that make no sense, and doors left open to strangers.
+//!
+//! What the schema can say (kinds, ranges) is checked with the schema; the
+//! rest is here, by section.
+
+mod channels;
+mod doors;
+mod keys;
+mod socketio;
+
+use crate::error::{Origin, Problem};
+use crate::fit::fit;
+use crate::node::from_json;
+use crate::schema::Shape;
+use crate::{Config, Log, Period, Relay};
+
+/// Everything about a configuration that makes no sense or is not safe, each
+/// with its key and what to do. Empty: it can be used.
+pub fn check(config: &Config) -> Vec<Problem> {
+    let mut findings = Findings(out_of_range(config));
+    doors::check(config, &mut findings);
+    keys::check(config, &mut findings);
+    socketio::check(&config.socketio, &mut findings);
+    channels::check(&config.channels, &mut findings);
+    relay(&config.relay, &mut findings);
+    log(&config.log, &mut findings);
+    findings.longer_than_nothing("limits.headerTimeout", config.limits.header_timeout);
+    findings.longer_than_nothing("limits.bodyTimeout", config.limits.body_timeout);
+    findings.0
+}
+
+/// What is found on the way.
+struct Findings(Vec<Problem>);
+
+// === impl Findings ===
+
+impl Findings {
+    fn add(&mut self, path: impl Into<String>, message: impl Into<String>) {
+        self.0.push(Problem::new(path, message));
+    }
+
+    fn longer_than_nothing(&mut self, path: &str, period: Period) {
+        if period.get().is_zero() {
+            self.add(path, "takes a time longer than 0, as in 10s");
+        }
+    }
+}
+
+/// What the schema says of a configuration that was not read but made.
+fn out_of_range(config: &Config) -> Vec<Problem> {
+    let origin = Origin { source: "".into(), place: None };
+    let json = serde_json::to_value(config).unwrap_or_default();
+    let (_, mut problems) = fit(&from_json(&json, &origin), &Shape::root());
+    for problem in &mut problems {
+        problem.origin = None;
+    }
+    problems
+}
+
+fn relay(relay: &Relay, findings: &mut Findings) {
+    if relay.url != "memory" {
+        // Not shown: it may hold a password.
+        findings.add(
+            "relay.url",
+            "is not available in this version with another value than `memory`; write `memory` or remove it",
+        );
+    }
+    let subject = |token: &str| {
+        !token.is_empty() && token.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-".contains(&b))
+    };
+    if !relay.prefix.split('.').all(subject) {
+        findings.add(
+            "relay.prefix",
+            "takes letters, digits, `_` and `-` in tokens separated by `.`, as in `push` or `team.live`",
+        );
+    }
+    if !matches!(relay.replicas, 1 | 3 | 5) {
+        findings.add("relay.replicas", "takes 1, 3 or 5; an even number survives no more faults");
+    }
+}
+
+fn log(log: &Log, findings: &mut Findings) {
+    const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+    let level = |word: &str| LEVELS.contains(&word.to_ascii_lowercase().as_str());
+    let target = |word: &str| {
+        !word.is_empty() && word.bytes().all(|b| b.is_ascii_alphanumeric() || b"_:-".contains(&b))
+    };
+    let directive = |part: &str| match part.trim().split_once('=') {
+        Some((name, word)) => target(name) && level(word),
+        None => level(part.trim()),
+    };
+    if !log.level.split(',').all(directive) {
+        findings.add(
+            "log.level",
+            "takes `error`, `warn`, `info`, `debug`, `trace` or `off`, or a filter such as `info,gateway::hub=debug`",
+        );
+    }
+}

@@ -1,0 +1,91 @@
+//! Listeners: their addresses, and what stands open to strangers.
+
+use super::Findings;
+use crate::listen::Listen;
+use crate::{Admin, Api, Client, Config};
+
+pub(super) fn check(config: &Config, findings: &mut Findings) {
+    let listeners = [
+        ("client.listen", &config.client.listen),
+        ("api.listen", &config.api.listen),
+        ("admin.listen", &config.admin.listen),
+    ];
+    let defaults = [Client::default().listen, Api::default().listen, Admin::default().listen];
+    let mut good: Vec<(&str, Listen)> = Vec::new();
+    for (path, text) in listeners {
+        match Listen::parse(text) {
+            Ok(listen) => {
+                if let Some((other, _)) = good.iter().find(|(_, have)| have.collides(&listen)) {
+                    // Blame the one that was written, not the other's default.
+                    let (blamed, other) =
+                        if defaults.contains(text) { (*other, path) } else { (path, *other) };
+                    let message =
+                        format!("`{text}` is also that of `{other}`; give each its own port");
+                    findings.add(blamed, message);
+                }
+                good.push((path, listen));
+            }
+            Err(message) => findings.add(path, message),
+        }
+    }
+    if !config.insecure {
+        let off_loopback =
+            |path: &str| good.iter().any(|(have, listen)| *have == path && !listen.is_loopback());
+        if off_loopback("client.listen")
+            && config.auth.jwt.is_none()
+            && config.auth.anonymous.is_none()
+        {
+            findings.add(
+                "client.listen",
+                "strangers could connect here; set `auth.jwt`, or `auth.anonymous: true` if they may, or listen on 127.0.0.1 (`insecure: true` turns this check off)",
+            );
+        }
+        if off_loopback("api.listen") && config.api.keys.is_empty() {
+            findings.add(
+                "api.listen",
+                "strangers could publish here; set `api.keys`, or listen on 127.0.0.1 (`insecure: true` turns this check off)",
+            );
+        }
+    }
+    for (index, origin) in config.client.allowed_origins.iter().enumerate() {
+        if let Err(message) = origin_form(origin) {
+            findings.add(format!("client.allowedOrigins[{index}]"), message);
+        }
+    }
+}
+
+/// An origin as browsers send it (RFC 6454, section 6.2).
+fn origin_form(origin: &str) -> Result<(), String> {
+    if origin == "*" {
+        return Ok(());
+    }
+    let form = "takes `*`, or an origin as browsers send it, as in `https://app.example.com` or `http://localhost:3000`";
+    let Some((scheme, rest)) = origin.split_once("://") else {
+        return Err(format!("{form}; `{}` has no scheme", origin.escape_debug()));
+    };
+    let scheme_ok = scheme.starts_with(|c: char| c.is_ascii_lowercase())
+        && scheme.bytes().all(|b| {
+            b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'+' | b'-' | b'.')
+        });
+    if rest.contains(['/', '?', '#', '@']) {
+        return Err(format!("{form}; leave out what follows the host and port"));
+    }
+    if rest.contains('*') {
+        return Err(format!("{form}; a `*` inside an origin has no meaning, list each origin"));
+    }
+    // An IPv6 address has colons of its own, in brackets.
+    let (host, port) = match rest.rsplit_once(':') {
+        Some((host, port)) if !rest.ends_with(']') => (host, Some(port)),
+        _ => (rest, None),
+    };
+    let host_ok = !host.is_empty()
+        && host
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-._[]:".contains(&b));
+    let port_ok = port.is_none_or(|port| port.parse::<u16>().is_ok());
+    if scheme_ok && host_ok && port_ok {
+        Ok(())
+    } else {
+        Err(format!("{form}; in small letters, without spaces"))
+    }
+}

@@ -1,0 +1,579 @@
+//! An Engine.IO session: one client over long-polling, a WebSocket, or first
+//! one and then the other. Rules as in the reference server (engine.io
+//! `socket.ts`, `transports/polling.ts`) and the protocol's revision 4.
+
+use std::cell::{Cell, OnceCell, RefCell};
+use std::panic::AssertUnwindSafe;
+use std::rc::{Rc, Weak};
+
+use bytes::Bytes;
+use futures_util::FutureExt as _;
+use futures_util::future::LocalBoxFuture;
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use super::sid::{NoRandomness, SidParts};
+use crate::hub::{CloseReason, Outbox};
+use crate::protocol::engineio::{self, Handshake, Message, Packet, Wire};
+use crate::protocol::websocket;
+use crate::shard::Shard;
+use crate::shard::timers::{Timed, Timer, TimerKey};
+
+/// How long a close waits for the poll that fetches it (engine.io
+/// `polling.ts`, `closeTimeout`).
+const CLOSE_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(30);
+
+/// One client.
+pub struct Engine {
+    /// Its session id.
+    pub sid: Box<str>,
+    /// What waits for it.
+    pub outbox: Rc<Outbox>,
+    shard: Rc<Shard>,
+    session: OnceCell<Rc<dyn EngineSession>>,
+    state: RefCell<State>,
+    /// The client's WebSocket-to-be, until the upgrade is complete.
+    probe: RefCell<Option<Rc<Outbox>>>,
+    heartbeat: Cell<Option<TimerKey>>,
+    upgrade_timer: Cell<Option<TimerKey>>,
+}
+
+/// Who speaks over an Engine.IO session.
+pub trait EngineSession {
+    /// A message came. The next one waits until this one is done.
+    fn message(&self, message: Inbound) -> LocalBoxFuture<'_, ()>;
+
+    /// The session is over. Called once.
+    fn closed(&self, reason: CloseReason);
+}
+
+/// Who answers new Engine.IO sessions.
+pub trait EngineApp {
+    /// A client came.
+    fn open(&self, engine: &Rc<Engine>, request: &Opening) -> Rc<dyn EngineSession>;
+}
+
+/// What the first request of a session says.
+#[derive(Clone, Debug, Default)]
+pub struct Opening {
+    /// `?token=` or the bearer of `Authorization`.
+    pub token: Option<String>,
+    /// False: `?recovery=0`.
+    pub recovery: bool,
+}
+
+/// A message from a client.
+#[derive(Clone, Debug)]
+pub enum Inbound {
+    /// Text, valid UTF-8.
+    Text(Bytes),
+    /// Bytes.
+    Binary(Bytes),
+}
+
+/// An answer to a polling request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PollResponse {
+    /// HTTP status.
+    pub status: u16,
+    /// `Content-Type`.
+    pub content_type: &'static str,
+    /// Body.
+    pub body: Bytes,
+}
+
+/// Why a polling request's body didn't come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BodyError {
+    /// Longer than `maxPayload`.
+    TooLarge,
+    /// The connection broke, or it took too long.
+    Broken,
+}
+
+#[derive(Debug)]
+struct State {
+    transport: Transport,
+    phase: Phase,
+    /// A poll request is under way.
+    polling: bool,
+    /// A data request is under way.
+    posting: bool,
+    /// The WebSocket-to-be has answered the probe.
+    probed: bool,
+    awaiting_pong: bool,
+    /// When the next ping, or the end of waiting for its answer, is due.
+    deadline: Instant,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Transport {
+    Polling,
+    Websocket,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Open,
+    /// The next poll is told.
+    Closing(CloseReason),
+    Closed,
+}
+
+/// A poll request under way. Dropped before its answer: the client hung up,
+/// and that closes the session.
+struct PollGuard<'a>(Option<&'a Rc<Engine>>);
+
+/// A data request under way.
+struct PostGuard<'a>(&'a Engine);
+
+// === impl Engine ===
+
+impl Engine {
+    /// A new session of `shard`.
+    pub fn open(
+        shard: &Rc<Shard>,
+        app: &dyn EngineApp,
+        opening: &Opening,
+        websocket: bool,
+    ) -> Result<Rc<Self>, NoRandomness> {
+        let shared = &shard.shared;
+        let parts = SidParts { gateway: shared.gateway, shard: shard.index };
+        let now = Instant::now();
+        let engine = Rc::new(Self {
+            sid: shared.sid_key.issue(parts)?,
+            outbox: Outbox::new(shard.outbox_limits()),
+            shard: shard.clone(),
+            session: OnceCell::new(),
+            state: RefCell::new(State {
+                transport: if websocket { Transport::Websocket } else { Transport::Polling },
+                phase: Phase::Open,
+                polling: false,
+                posting: false,
+                probed: false,
+                awaiting_pong: false,
+                deadline: now + shared.config.socketio.ping_interval.get(),
+            }),
+            probe: RefCell::new(None),
+            heartbeat: Cell::new(None),
+            upgrade_timer: Cell::new(None),
+        });
+        shard.engines.borrow_mut().insert(engine.sid.clone(), engine.clone());
+        engine.schedule_heartbeat();
+        let session = app.open(&engine, opening);
+        // It was just made: nobody has set it.
+        let _ = engine.session.set(session);
+        shard.opened(engine.labels());
+        Ok(engine)
+    }
+
+    /// The first packet of the session.
+    pub fn handshake(&self) -> Wire {
+        let settings = &self.shard.shared.config.socketio;
+        let handshake = Handshake {
+            sid: &self.sid,
+            upgrade: self.state.borrow().transport == Transport::Polling,
+            ping_interval: settings.ping_interval.as_millis(),
+            ping_timeout: settings.ping_timeout.as_millis(),
+            max_payload: settings.max_payload,
+        };
+        Wire::text(&[&handshake.to_packet()])
+    }
+
+    /// Whether it is over.
+    pub fn is_closed(&self) -> bool {
+        self.state.borrow().phase == Phase::Closed
+    }
+
+    // --- polling ---
+
+    /// A poll: waits for something to send. Dropping it closes the session.
+    pub async fn poll(self: &Rc<Self>) -> PollResponse {
+        self.check_heartbeat();
+        let (sender, receiver) = oneshot::channel();
+        {
+            let mut state = self.state.borrow_mut();
+            if state.phase == Phase::Closed {
+                return PollResponse::error(1);
+            }
+            if state.transport != Transport::Polling {
+                return PollResponse::error(3);
+            }
+            if state.polling {
+                drop(state);
+                // Two polls at once: the client has lost count.
+                self.outbox.answer_poll(&Wire::text(&[b"1"]));
+                self.abort(CloseReason::TransportError);
+                return PollResponse::error(3);
+            }
+            if let Phase::Closing(reason) = state.phase
+                && self.outbox.is_empty()
+            {
+                drop(state);
+                self.abort(reason);
+                return PollResponse::packets(Bytes::from_static(b"1"));
+            }
+            state.polling = true;
+        }
+        let mut guard = PollGuard(Some(self));
+        self.outbox.attach_poll(sender);
+        if self.state.borrow().probed {
+            // The client waits for this poll to end before it upgrades.
+            self.outbox.answer_poll(&Wire::text(&[b"6"]));
+        }
+        let answer = receiver.await;
+        guard.0 = None;
+        self.state.borrow_mut().polling = false;
+        answer.map_or_else(|_| PollResponse::error(1), PollResponse::packets)
+    }
+
+    /// A data request: hands its packets on, one after the other.
+    pub async fn post(
+        self: &Rc<Self>,
+        body: impl Future<Output = Result<Bytes, BodyError>>,
+    ) -> PollResponse {
+        self.check_heartbeat();
+        {
+            let mut state = self.state.borrow_mut();
+            if state.phase != Phase::Open {
+                return PollResponse::error(1);
+            }
+            if state.transport != Transport::Polling {
+                return PollResponse::error(3);
+            }
+            if state.posting {
+                drop(state);
+                self.abort(CloseReason::TransportError);
+                return PollResponse::error(3);
+            }
+            state.posting = true;
+        }
+        let guard = PostGuard(self);
+        let body = match body.await {
+            Ok(body) => body,
+            Err(BodyError::TooLarge) => return PollResponse::too_large(),
+            Err(BodyError::Broken) => {
+                self.abort(CloseReason::TransportError);
+                return PollResponse::error(3);
+            }
+        };
+        for packet in engineio::decode_payload(body) {
+            match packet {
+                Ok(packet) => self.packet(packet).await,
+                Err(_) => {
+                    self.abort(CloseReason::ParseError);
+                    return PollResponse::error(3);
+                }
+            }
+            if self.is_closed() {
+                break;
+            }
+        }
+        drop(guard);
+        PollResponse::ok()
+    }
+
+    // --- upgrade ---
+
+    /// A WebSocket came for this session. `None`: it can't have it.
+    pub fn begin_upgrade(self: &Rc<Self>) -> Option<Rc<Outbox>> {
+        {
+            let state = self.state.borrow();
+            let free = state.phase == Phase::Open
+                && state.transport == Transport::Polling
+                && self.probe.borrow().is_none();
+            if !free {
+                return None;
+            }
+        }
+        let probe = Outbox::new(self.shard.outbox_limits());
+        *self.probe.borrow_mut() = Some(probe.clone());
+        let timeout = self.shard.shared.config.socketio.upgrade_timeout.get();
+        let owner: Weak<dyn Timed> = self.weak();
+        self.upgrade_timer.set(Some(self.shard.timers.set_after(owner, Timer::Upgrade, timeout)));
+        Some(probe)
+    }
+
+    /// A packet on the WebSocket-to-be. True: the upgrade is complete.
+    pub fn probe_packet(&self, probe: &Rc<Outbox>, packet: &Packet) -> bool {
+        if self.state.borrow().phase == Phase::Closed {
+            probe.finish(Some(closing_frame()), CloseReason::ForcedClose);
+            return false;
+        }
+        match packet {
+            Packet::Ping(data) if data.as_ref() == b"probe" => {
+                probe.send(&Message::One(Wire::text(&[b"3probe"])));
+                self.state.borrow_mut().probed = true;
+                self.outbox.answer_poll(&Wire::text(&[b"6"]));
+                false
+            }
+            Packet::Upgrade => true,
+            _ => {
+                probe.finish(Some(closing_frame()), CloseReason::ParseError);
+                false
+            }
+        }
+    }
+
+    /// The upgrade is complete: from now on everything goes over the
+    /// WebSocket.
+    pub fn complete_upgrade(&self, stream: Rc<tokio::net::TcpStream>) {
+        self.end_probe();
+        let old = self.labels();
+        self.outbox.answer_poll(&Wire::text(&[b"6"]));
+        self.state.borrow_mut().transport = Transport::Websocket;
+        self.shard.upgraded(old, self.labels());
+        self.outbox.attach_socket(stream);
+        if let Phase::Closing(reason) = self.state.borrow().phase {
+            self.outbox.finish(Some(closing_frame()), reason);
+        }
+    }
+
+    /// The WebSocket-to-be is gone or given up; polling goes on.
+    pub fn end_probe(&self) {
+        self.probe.borrow_mut().take();
+        self.state.borrow_mut().probed = false;
+        if let Some(key) = self.upgrade_timer.take() {
+            self.shard.timers.remove(&key);
+        }
+    }
+
+    // --- packets ---
+
+    /// A packet from the client.
+    pub async fn packet(self: &Rc<Self>, packet: Packet) {
+        if self.state.borrow().phase != Phase::Open {
+            return;
+        }
+        match packet {
+            Packet::Pong(_) => {
+                let mut state = self.state.borrow_mut();
+                state.awaiting_pong = false;
+                state.deadline =
+                    Instant::now() + self.shard.shared.config.socketio.ping_interval.get();
+                drop(state);
+                self.schedule_heartbeat();
+            }
+            Packet::Text(text) => self.deliver(Inbound::Text(text)).await,
+            Packet::Binary(data) => self.deliver(Inbound::Binary(data)).await,
+            Packet::Close => {
+                self.outbox.answer_poll(&Wire::text(&[b"6"]));
+                self.abort(CloseReason::ClientClose);
+            }
+            // Only the server pings in revision 4.
+            Packet::Ping(_) => self.abort(CloseReason::TransportError),
+            Packet::Open(_) | Packet::Upgrade | Packet::Noop => {}
+        }
+    }
+
+    async fn deliver(self: &Rc<Self>, message: Inbound) {
+        let Some(session) = self.session.get() else { return };
+        let handled = AssertUnwindSafe(session.message(message)).catch_unwind().await;
+        if handled.is_err() {
+            self.shard.shared.metrics.panics.inc();
+            self.abort(CloseReason::Panic);
+        }
+    }
+
+    /// Sends a message's packets.
+    pub fn send(&self, message: &Message) {
+        if self.state.borrow().phase == Phase::Open {
+            self.outbox.send(message);
+        }
+    }
+
+    // --- the end ---
+
+    /// Closes the session in order: what waits is sent, then the client is
+    /// told. Over polling the close has a poll of its own: a payload with
+    /// events and a close makes the client library see the events twice.
+    pub fn close(self: &Rc<Self>, reason: CloseReason) {
+        let mut state = self.state.borrow_mut();
+        if state.phase != Phase::Open {
+            return;
+        }
+        match state.transport {
+            Transport::Websocket => {
+                state.phase = Phase::Closing(reason);
+                drop(state);
+                self.outbox.finish(Some(closing_frame()), reason);
+            }
+            Transport::Polling if self.outbox.has_poll() => {
+                drop(state);
+                self.outbox.answer_poll(&Wire::text(&[b"1"]));
+                self.abort(reason);
+            }
+            Transport::Polling => {
+                state.phase = Phase::Closing(reason);
+                drop(state);
+                let owner: Weak<dyn Timed> = self.weak();
+                self.shard.timers.set_after(owner, Timer::Close, CLOSE_TIMEOUT);
+            }
+        }
+    }
+
+    /// The session is over, now. What waits is not sent.
+    pub fn abort(&self, reason: CloseReason) {
+        {
+            let mut state = self.state.borrow_mut();
+            if state.phase == Phase::Closed {
+                return;
+            }
+            state.phase = Phase::Closed;
+        }
+        for key in [self.heartbeat.take(), self.upgrade_timer.take()].into_iter().flatten() {
+            self.shard.timers.remove(&key);
+        }
+        if let Some(probe) = self.probe.borrow_mut().take() {
+            probe.finish(Some(closing_frame()), reason);
+        }
+        self.outbox.end(reason);
+        self.outbox.detach();
+        self.shard.engines.borrow_mut().remove(&self.sid);
+        self.shard.closed(self.labels(), reason);
+        if let Some(session) = self.session.get() {
+            session.closed(reason);
+        }
+    }
+
+    // --- heartbeat ---
+
+    /// A request that comes after the deadline finds the session closed,
+    /// also when the timer hasn't run yet.
+    fn check_heartbeat(&self) {
+        let late = {
+            let state = self.state.borrow();
+            let settings = &self.shard.shared.config.socketio;
+            let end = if state.awaiting_pong {
+                state.deadline
+            } else {
+                state.deadline + settings.ping_timeout.get()
+            };
+            Instant::now() >= end
+        };
+        if late {
+            self.abort(CloseReason::PingTimeout);
+        }
+    }
+
+    fn schedule_heartbeat(self: &Rc<Self>) {
+        let at = self.state.borrow().deadline;
+        if let Some(key) = self.heartbeat.take() {
+            self.shard.timers.reset(&key, at);
+            self.heartbeat.set(Some(key));
+        } else {
+            let owner: Weak<dyn Timed> = self.weak();
+            self.heartbeat.set(Some(self.shard.timers.set(owner, Timer::Heartbeat, at)));
+        }
+    }
+
+    fn beat(self: &Rc<Self>) {
+        self.heartbeat.set(None);
+        let mut state = self.state.borrow_mut();
+        if state.phase == Phase::Closed {
+            return;
+        }
+        if state.awaiting_pong {
+            drop(state);
+            self.abort(CloseReason::PingTimeout);
+            return;
+        }
+        state.awaiting_pong = true;
+        // From when the ping was due, not from when it was written.
+        state.deadline += self.shard.shared.config.socketio.ping_timeout.get();
+        let open = state.phase == Phase::Open;
+        drop(state);
+        if open {
+            self.outbox.send(&Message::One(self.shard.ping.clone()));
+        }
+        self.schedule_heartbeat();
+    }
+
+    fn weak(self: &Rc<Self>) -> Weak<dyn Timed> {
+        let owner: Rc<dyn Timed> = self.clone();
+        Rc::downgrade(&owner)
+    }
+
+    /// Protocol and transport, for metrics.
+    fn labels(&self) -> (&'static str, &'static str) {
+        match self.state.borrow().transport {
+            Transport::Polling => ("socketio", "polling"),
+            Transport::Websocket => ("socketio", "websocket"),
+        }
+    }
+}
+
+impl Timed for Engine {
+    fn due(self: Rc<Self>, timer: Timer) {
+        match timer {
+            Timer::Heartbeat => self.beat(),
+            Timer::Upgrade => {
+                self.upgrade_timer.set(None);
+                if let Some(probe) = self.probe.borrow_mut().take() {
+                    probe.finish(Some(closing_frame()), CloseReason::ForcedClose);
+                }
+                self.state.borrow_mut().probed = false;
+            }
+            Timer::Close => {
+                let phase = self.state.borrow().phase;
+                if let Phase::Closing(reason) = phase {
+                    self.abort(reason);
+                }
+            }
+            Timer::Connect | Timer::Position | Timer::Expiry => {}
+        }
+    }
+}
+
+/// A close frame that says no more than that.
+fn closing_frame() -> Wire {
+    Wire::raw(websocket::close(1000, ""))
+}
+
+// === impl PollResponse ===
+
+impl PollResponse {
+    /// Packets for the client.
+    pub fn packets(body: Bytes) -> Self {
+        Self { status: 200, content_type: "text/plain; charset=UTF-8", body }
+    }
+
+    /// The answer to a data request.
+    pub fn ok() -> Self {
+        // `text/html`, as the reference server: some browsers offer
+        // `text/plain` as a download.
+        Self { status: 200, content_type: "text/html", body: Bytes::from_static(b"ok") }
+    }
+
+    /// An Engine.IO error, by its code.
+    pub fn error(code: u8) -> Self {
+        Self {
+            status: if code == 4 { 403 } else { 400 },
+            content_type: "application/json",
+            body: Bytes::from_static(engineio::error_body(code).as_bytes()),
+        }
+    }
+
+    /// A body over `maxPayload`.
+    pub fn too_large() -> Self {
+        Self { status: 413, content_type: "text/plain", body: Bytes::new() }
+    }
+}
+
+// === impl guards ===
+
+impl Drop for PollGuard<'_> {
+    fn drop(&mut self) {
+        if let Some(engine) = self.0.take() {
+            engine.state.borrow_mut().polling = false;
+            engine.outbox.detach();
+            engine.abort(CloseReason::TransportClose);
+        }
+    }
+}
+
+impl Drop for PostGuard<'_> {
+    fn drop(&mut self) {
+        self.0.state.borrow_mut().posting = false;
+    }
+}

@@ -1,0 +1,234 @@
+//! Subscribing, with resume, for all protocols.
+//!
+//! There is no window between what is replayed and what is live: the session
+//! enters the hub at the shard's position, live publications wait from there
+//! on, the replay reaches exactly up to there, then they follow.
+
+use std::rc::Rc;
+
+use super::{Origin, Session, Subscription};
+use crate::auth::Action;
+use crate::channel::Channel;
+use crate::error::{Error, ErrorCode};
+use crate::hub::encode::encode_replayed;
+use crate::offset::{Offset, Position};
+use crate::protocol::engineio::Message;
+use crate::relay::Replay;
+
+/// What a client asks for.
+#[derive(Clone, Debug, Default)]
+pub struct SubscribeRequest {
+    /// The channel, as the client calls it.
+    pub channel: String,
+    /// Resume after this offset.
+    pub since: Option<Offset>,
+    /// Begin with so many of the latest.
+    pub last: Option<usize>,
+    /// `{channel, id, time}` follows the data.
+    pub meta: bool,
+}
+
+/// What a client learns.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Subscribed {
+    /// Where the subscription begins; none without history.
+    pub offset: Option<Position>,
+    /// Whether everything since the offset that it gave is delivered.
+    pub recovered: bool,
+}
+
+/// A subscription that is in force but not yet told: live publications wait
+/// until it is [`Pending::settle`]d. Dropped: they follow all the same.
+pub struct Pending<'a> {
+    session: &'a Rc<Session>,
+    replayed: Vec<Message>,
+    settled: bool,
+}
+
+// === impl Session ===
+
+impl Session {
+    /// Subscribes for the client. The answer goes out before
+    /// [`Pending::settle`], which sends the replay and lets live ones follow.
+    pub async fn subscribe(
+        self: &Rc<Self>,
+        request: &SubscribeRequest,
+    ) -> Result<(Subscribed, Pending<'_>), Error> {
+        let channel = self.check(&request.channel, Action::Subscribe)?;
+        let reads_history = request.since.is_some() || request.last.is_some();
+        let most = self.shard.shared.config.limits.subscriptions;
+        let existing = self.subscriptions.borrow().get(&channel).cloned();
+        if existing.is_none() && self.subscriptions.borrow().len() >= most {
+            return Err(Error::new(
+                ErrorCode::LimitSubscriptions,
+                format!("a session has at most {most} subscriptions; unsubscribe from one first"),
+            ));
+        }
+        self.shard.join(&channel).await?;
+        let mut pending = Pending::new(self);
+        let position = match &existing {
+            Some(subscription) => {
+                self.change_meta(&channel, subscription, request.meta);
+                self.shard.hub.borrow().position()
+            }
+            None => self.insert(&channel, None, request.meta, Origin::Command),
+        };
+        let history = self.shard.shared.access.rule(&channel).history.is_some();
+        let mut subscribed =
+            Subscribed { offset: history.then_some(position), recovered: false };
+        if reads_history {
+            match self.replay_one(&channel, request, position).await {
+                Ok((messages, recovered)) => {
+                    pending.replayed = messages;
+                    subscribed.recovered = recovered;
+                }
+                Err(error) => {
+                    if existing.is_none() {
+                        self.remove(&channel);
+                    }
+                    return Err(error);
+                }
+            }
+        }
+        if existing.is_none()
+            && let Err(error) = self.write_record().await
+        {
+            self.remove(&channel);
+            return Err(error);
+        }
+        Ok((subscribed, pending))
+    }
+
+    /// Ends a subscription for the client.
+    pub async fn unsubscribe(&self, name: &str) -> Result<(), Error> {
+        let (channel, _) = self.resolve(name)?;
+        if !self.subscriptions.borrow().contains_key(&channel) {
+            return Err(Error::new(
+                ErrorCode::NotFound,
+                "the session is not subscribed to this channel",
+            )
+            .field("channel"));
+        }
+        self.remove(&channel);
+        self.write_record().await
+    }
+
+    /// Enters the hub. Returns the position from which publications arrive.
+    pub(super) fn insert(
+        &self,
+        channel: &Channel,
+        start: Option<Position>,
+        meta: bool,
+        origin: Origin,
+    ) -> Position {
+        let rule = self.shard.shared.access.rule(channel);
+        let mut hub = self.shard.hub.borrow_mut();
+        let position = hub.position();
+        let key = hub.subscribe(channel, rule, &self.subscriber, meta);
+        let subscription = Subscription {
+            key,
+            start: start.unwrap_or(position),
+            meta,
+            origin,
+            history: rule.history.is_some(),
+        };
+        let before = self.subscriptions.borrow_mut().insert(channel.clone(), subscription);
+        if let Some(before) = before {
+            hub.unsubscribe(channel, before.key);
+        }
+        position
+    }
+
+    /// Leaves the hub.
+    pub(super) fn remove(&self, channel: &Channel) {
+        let Some(subscription) = self.subscriptions.borrow_mut().remove(channel) else { return };
+        let last = self.shard.hub.borrow_mut().unsubscribe(channel, subscription.key);
+        if last {
+            self.shard.leave(channel);
+        }
+    }
+
+    fn change_meta(&self, channel: &Channel, subscription: &Subscription, meta: bool) {
+        self.shard.hub.borrow_mut().set_meta(channel, subscription.key, meta);
+        if let Some(subscription) = self.subscriptions.borrow_mut().get_mut(channel) {
+            subscription.meta = meta;
+        }
+    }
+
+    /// What one channel holds up to `until`: after `since`, or the `last`.
+    async fn replay_one(
+        &self,
+        channel: &Channel,
+        request: &SubscribeRequest,
+        until: Position,
+    ) -> Result<(Vec<Message>, bool), Error> {
+        let since = request.since.clone();
+        let from = since.as_ref().map_or(until, |offset| offset.position);
+        let after = since.as_ref().map_or(0, |offset| offset.sequence_of(channel));
+        let replay = Replay {
+            from,
+            channels: vec![(channel.clone(), after)],
+            until,
+            last: if since.is_some() { None } else { request.last },
+        };
+        let replayed = self.shard.shared.relay.replay(replay).await?;
+        let recovered = since.is_some() && replayed.lost.is_empty();
+        let form = self.subscriber.form.with_meta(request.meta);
+        let namespaces = &self.shard.shared.namespaces;
+        let messages = replayed
+            .publications
+            .iter()
+            .map(|publication| {
+                let sequence = publication.position.map_or(0, |position| position.sequence);
+                // The other subscriptions are complete up to `until`, this
+                // one up to here.
+                let offset =
+                    Offset { position: until, channel: Some((channel.clone(), sequence)) };
+                encode_replayed(publication, form, namespaces, &offset)
+            })
+            .collect();
+        Ok((messages, recovered))
+    }
+}
+
+// === impl Pending ===
+
+impl<'a> Pending<'a> {
+    pub(super) fn new(session: &'a Rc<Session>) -> Self {
+        session.subscriber.hold();
+        Self { session, replayed: Vec::new(), settled: false }
+    }
+
+    pub(super) fn replay(&mut self, messages: Vec<Message>) {
+        self.replayed = messages;
+    }
+
+    /// The client has its answer: the replay follows, then what is live.
+    pub fn settle(mut self) {
+        self.finish();
+    }
+
+    fn finish(&mut self) {
+        if std::mem::replace(&mut self.settled, true) {
+            return;
+        }
+        let outbox = &self.session.subscriber.outbox;
+        let mut sent = 0;
+        for message in &self.replayed {
+            if !outbox.queue(message) {
+                break;
+            }
+            sent += 1;
+        }
+        self.session.shard.shared.metrics.deliveries.inc_by(sent);
+        outbox.flush();
+        self.session.subscriber.release();
+        self.session.start_positions();
+    }
+}
+
+impl Drop for Pending<'_> {
+    fn drop(&mut self) {
+        self.finish();
+    }
+}

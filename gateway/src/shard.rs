@@ -1,0 +1,284 @@
+//! A shard: one thread, its runtime, its sessions and its part of the hub.
+//!
+//! One thread owns a session and its subscriptions, so no lock and no
+//! cross-thread wake lies on the delivery path; a publication crosses to each
+//! shard once.
+//!
+//! # Layout
+//!
+//! - [`control`]: what other threads ask of a shard
+//! - [`timers`]: one wheel of timers for all its sessions
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::{Rc, Weak};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use gateway_config::{Config, Recovery};
+use tokio::sync::{Notify, mpsc};
+use tokio_util::task::TaskTracker;
+
+use crate::auth::access::Access;
+use crate::auth::token::Authenticator;
+use crate::channel::Channel;
+use crate::error::Error;
+use crate::hub::{CloseReason, Hub, OutboxLimits};
+use crate::metrics::{CodeLabel, Metrics, ReasonLabel, TransportLabel};
+use crate::protocol::engineio::Wire;
+use crate::relay::{FeedItem, Owner, Relay};
+use crate::rules::SharedRules;
+use crate::session::Session;
+use crate::session::engine::{Engine, EngineApp};
+use crate::session::sid::{GatewayId, SidKey};
+use crate::upstream::Upstream;
+
+pub mod control;
+pub mod timers;
+
+pub use control::{ChannelCounts, Control, ShardHandle, Shards};
+use timers::Timers;
+
+/// Feed items taken in one round: their frames go out in one gathered write
+/// for each connection.
+const ROUND: usize = 64;
+/// Bytes read from a socket at once.
+const READ_BUFFER: usize = 64 << 10;
+
+/// What all shards share.
+pub struct Shared {
+    /// The configuration at the start.
+    pub config: Arc<Config>,
+    /// The namespaces that exist.
+    pub namespaces: Arc<[Box<str>]>,
+    /// This process.
+    pub gateway: GatewayId,
+    /// Makes and reads session ids.
+    pub sid_key: SidKey,
+    /// The channel rules in force.
+    pub rules: SharedRules,
+    /// What an identity may do.
+    pub access: Access,
+    /// Who a client is.
+    pub auth: Arc<Authenticator>,
+    /// The way to other gateways.
+    pub relay: Arc<dyn Relay>,
+    /// What is counted.
+    pub metrics: Metrics,
+    /// Receives clients' events, if there is one.
+    pub upstream: Option<Arc<dyn Upstream>>,
+    /// All shards.
+    pub shards: Shards,
+    /// False: new sessions are refused.
+    pub accepting: AtomicBool,
+    /// Open client connections of all shards.
+    pub connections: AtomicUsize,
+}
+
+/// One shard. Lives on its thread.
+pub struct Shard {
+    /// Its number.
+    pub index: u8,
+    /// What all shards share.
+    pub shared: Arc<Shared>,
+    /// Who is subscribed to what.
+    pub hub: RefCell<Hub>,
+    /// Its timers.
+    pub timers: Timers,
+    /// Engine.IO sessions by their id.
+    pub engines: RefCell<HashMap<Box<str>, Rc<Engine>>>,
+    /// Sessions of every protocol, by their Socket.IO id.
+    pub sessions: RefCell<HashMap<Arc<str>, Rc<Session>>>,
+    /// Recoverable sessions: private id → Socket.IO id.
+    pub pids: RefCell<HashMap<Arc<str>, Arc<str>>>,
+    /// Answers new Engine.IO sessions.
+    pub app: Box<dyn EngineApp>,
+    /// Every task of the shard.
+    pub tasks: TaskTracker,
+    /// A ping, encoded once.
+    pub ping: Wire,
+    /// All connections read into it, one after the other.
+    pub scratch: RefCell<Box<[u8]>>,
+    /// Channels without history that the relay is being asked for.
+    joining: RefCell<HashMap<Channel, Rc<Notify>>>,
+    open: Cell<usize>,
+}
+
+// === impl Shared ===
+
+impl Shared {
+    /// Whether sessions can be recovered at all.
+    pub fn recoverable(&self) -> bool {
+        self.config.socketio.recovery != Recovery::Off
+    }
+
+    /// Whether a new session may come in.
+    pub fn has_room(&self) -> bool {
+        if !self.accepting.load(Ordering::Relaxed) {
+            return false;
+        }
+        let most = self.config.limits.connections;
+        self.connections.load(Ordering::Relaxed) < most
+    }
+}
+
+// === impl Shard ===
+
+impl Shard {
+    /// A shard without sessions.
+    pub fn new(
+        index: u8,
+        shared: Arc<Shared>,
+        app: impl FnOnce(Weak<Self>) -> Box<dyn EngineApp>,
+    ) -> Rc<Self> {
+        let position = shared.relay.head();
+        Rc::new_cyclic(|weak| Self {
+            index,
+            hub: RefCell::new(Hub::new(
+                position,
+                shared.namespaces.clone(),
+                shared.metrics.clone(),
+            )),
+            shared,
+            timers: Timers::default(),
+            engines: RefCell::default(),
+            sessions: RefCell::default(),
+            pids: RefCell::default(),
+            app: app(weak.clone()),
+            tasks: TaskTracker::new(),
+            ping: Wire::text(&[b"2"]),
+            scratch: RefCell::new(vec![0; READ_BUFFER].into()),
+            joining: RefCell::default(),
+            open: Cell::new(0),
+        })
+    }
+
+    /// Delivers the feed for as long as the relay has one.
+    pub async fn deliver(&self, mut feed: mpsc::Receiver<FeedItem>) {
+        let mut round = Vec::with_capacity(ROUND);
+        while feed.recv_many(&mut round, ROUND).await > 0 {
+            let direct = round.len() == 1;
+            for item in round.drain(..) {
+                // A fault with one publication must not stop the others.
+                if catch_unwind(AssertUnwindSafe(|| self.feed(&item, direct))).is_err() {
+                    self.shared.metrics.panics.inc();
+                    tracing::error!("a publication could not be delivered: a fault of the gateway");
+                }
+            }
+            self.hub.borrow_mut().flush();
+        }
+    }
+
+    fn feed(&self, item: &FeedItem, direct: bool) {
+        match item {
+            FeedItem::Publication(publication) => {
+                self.shared.metrics.publications_received.inc();
+                self.hub.borrow_mut().deliver(publication, direct);
+            }
+            FeedItem::Position(position) => self.hub.borrow_mut().advance(*position),
+            FeedItem::Epoch(position) => {
+                self.hub.borrow_mut().advance(*position);
+                let sessions: Vec<_> = self.sessions.borrow().values().cloned().collect();
+                for session in sessions {
+                    self.close_session(&session, None, CloseReason::Resync);
+                }
+            }
+            FeedItem::Fenced { pid, owner } => self.fenced(pid, Some(*owner)),
+        }
+    }
+
+    /// The first subscriber of a channel in this shard: the relay is asked
+    /// for it. Ready when what is published from now on will arrive.
+    pub async fn join(&self, channel: &Channel) -> Result<(), Error> {
+        loop {
+            let waiting = self.joining.borrow().get(channel).cloned();
+            match waiting {
+                Some(waiting) => waiting.notified().await,
+                None if self.hub.borrow().has(channel) => return Ok(()),
+                None => break,
+            }
+        }
+        let notify = Rc::new(Notify::new());
+        self.joining.borrow_mut().insert(channel.clone(), notify.clone());
+        let joined = self.shared.relay.join(channel).await;
+        self.joining.borrow_mut().remove(channel);
+        notify.notify_waiters();
+        Ok(joined?)
+    }
+
+    /// The last subscriber of a channel in this shard is gone.
+    pub fn leave(&self, channel: &Channel) {
+        self.shared.relay.leave(channel);
+    }
+
+    /// Another connection took over the session of this private id: whoever
+    /// holds it here, as another owner than `owner`, must go.
+    pub fn fenced(&self, pid: &Arc<str>, owner: Option<Owner>) {
+        let Some(id) = self.pids.borrow().get(pid).cloned() else { return };
+        let session = self.sessions.borrow().get(&id).cloned();
+        if let Some(session) = session
+            && (owner.is_none() || session.owner() != owner)
+        {
+            tracing::debug!("a session was taken over by another connection");
+            self.close_session(&session, None, CloseReason::Fenced);
+            session.end(false);
+        }
+    }
+
+    /// Closes the transport of a session, never its namespace: the client
+    /// comes back.
+    pub fn close_session(&self, session: &Session, last: Option<Wire>, reason: CloseReason) {
+        match session.engine.upgrade() {
+            Some(engine) => engine.close(reason),
+            None => session.subscriber.outbox.finish(last, reason),
+        }
+    }
+
+    /// How much may wait for one connection.
+    pub fn outbox_limits(&self) -> OutboxLimits {
+        let limits = &self.shared.config.limits;
+        OutboxLimits { bytes: limits.outbox_bytes, messages: limits.outbox_messages }
+    }
+
+    // --- counting ---
+
+    /// A request was refused.
+    pub fn refused(&self, error: &Error) {
+        let label = CodeLabel { code: error.code.as_str() };
+        self.shared.metrics.refused.get_or_create(&label).inc();
+    }
+
+    /// A connection came.
+    pub fn opened(&self, labels: (&'static str, &'static str)) {
+        self.open.set(self.open.get() + 1);
+        self.shared.connections.fetch_add(1, Ordering::Relaxed);
+        let label = label(labels);
+        self.shared.metrics.connections.get_or_create(&label).inc();
+        self.shared.metrics.connections_opened.get_or_create(&label).inc();
+    }
+
+    /// A connection went from polling to WebSocket.
+    pub fn upgraded(&self, old: (&'static str, &'static str), new: (&'static str, &'static str)) {
+        self.shared.metrics.connections.get_or_create(&label(old)).dec();
+        self.shared.metrics.connections.get_or_create(&label(new)).inc();
+        self.shared.metrics.upgrades.inc();
+    }
+
+    /// A connection ended.
+    pub fn closed(&self, labels: (&'static str, &'static str), reason: CloseReason) {
+        self.open.set(self.open.get().saturating_sub(1));
+        self.shared.connections.fetch_sub(1, Ordering::Relaxed);
+        let metrics = &self.shared.metrics;
+        metrics.connections.get_or_create(&label(labels)).dec();
+        let reason_label = ReasonLabel { reason: reason.label() };
+        metrics.connections_closed.get_or_create(&reason_label).inc();
+        if reason == CloseReason::SlowConsumer {
+            metrics.slow_consumers.inc();
+        }
+    }
+}
+
+fn label((protocol, transport): (&'static str, &'static str)) -> TransportLabel {
+    TransportLabel { protocol, transport }
+}

@@ -1,0 +1,75 @@
+//! `/ws`: a plain WebSocket.
+
+use std::rc::Rc;
+
+use hyper::body::Incoming;
+use hyper::{Request, Response};
+
+use super::http::switch_protocols;
+use super::origin::Verdict;
+use super::request::{Query, ResponseBody, problem, token};
+use super::websocket::{self, Inbound, into_stream};
+use crate::error::{Error, ErrorCode};
+use crate::hub::Outbox;
+use crate::protocol::websocket::Message;
+use crate::session::plain::Plain;
+use crate::shard::Shard;
+
+/// Answers a request for a plain WebSocket.
+pub fn handle(
+    shard: &Rc<Shard>,
+    mut request: Request<Incoming>,
+    query: &Query,
+    verdict: &Verdict,
+) -> Response<ResponseBody> {
+    let answer = match admit(shard, verdict).and_then(|()| switch_protocols(&request)) {
+        Ok(answer) => answer,
+        Err(error) => {
+            shard.refused(&error);
+            return problem(&error);
+        }
+    };
+    let token = token(query, request.headers());
+    let upgrade = hyper::upgrade::on(&mut request);
+    let inner = shard.clone();
+    shard.tasks.spawn_local(async move {
+        let Ok(upgraded) = upgrade.await else { return };
+        let Some((stream, leftover)) = into_stream(upgraded) else { return };
+        let stream = Rc::new(stream);
+        let client = Plain::open(&inner, token);
+        client.outbox.attach_socket(stream.clone());
+        if client.has_token() {
+            client.connect_now().await;
+        }
+        let reason = websocket::serve(&inner, &stream, leftover, &client).await;
+        client.closed(reason);
+    });
+    answer
+}
+
+/// Whether a new connection may come in.
+pub(super) fn admit(shard: &Shard, verdict: &Verdict) -> Result<(), Error> {
+    if *verdict == Verdict::Refused {
+        return Err(Error::new(
+            ErrorCode::Forbidden,
+            "this web origin may not connect; `client.allowedOrigins` lists those that may",
+        ));
+    }
+    if !shard.shared.has_room() {
+        return Err(Error::new(
+            ErrorCode::LimitConnections,
+            "the gateway takes no more connections; try again in a moment",
+        ));
+    }
+    Ok(())
+}
+
+impl Inbound for Rc<Plain> {
+    fn outbox(&self) -> Rc<Outbox> {
+        self.outbox.clone()
+    }
+
+    fn message(&self, message: Message) -> impl Future<Output = ()> {
+        Plain::message(self, message)
+    }
+}

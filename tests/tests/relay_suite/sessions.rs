@@ -1,0 +1,165 @@
+//! Records of sessions, and whose they are.
+
+use std::sync::Arc;
+
+use gateway::offset::Position;
+use gateway::relay::{Claim, FeedItem, Owner, SessionRecord, Sessions, SubscriptionRecord};
+use tests::relay::{RelayUnderTest, Setup, World, patiently};
+use tokio::task::JoinSet;
+
+fn pid(text: &str) -> Arc<str> {
+    text.into()
+}
+
+fn record(channels: &[&str]) -> SessionRecord {
+    let start = Position { epoch: 7, sequence: 3, time: 9 };
+    let subscription =
+        |name: &&str| SubscriptionRecord { channel: (*name).into(), start, meta: true };
+    SessionRecord {
+        sid: "sid".into(),
+        namespace: "/admin".into(),
+        user: Some("ada".into()),
+        subscriptions: channels.iter().map(subscription).collect(),
+    }
+}
+
+/// A claim at the last gateway, while the session is the first one's.
+async fn claim(world: &World, pid: &str) -> Claim {
+    let sessions = world.gateways.last().unwrap().relay.sessions();
+    patiently("a claim", sessions.claim(pid)).await.unwrap()
+}
+
+async fn granted(world: &World, pid: &str) -> (SessionRecord, Owner) {
+    match claim(world, pid).await {
+        Claim::Granted(record, owner) => (record, owner),
+        Claim::Unknown => panic!("not granted"),
+    }
+}
+
+fn sessions(world: &World) -> &dyn Sessions {
+    world.relay().sessions()
+}
+
+/// The next fence that the first gateway's first shard is told of.
+async fn fence(world: &mut World) -> (Arc<str>, Owner) {
+    let feed = &mut world.gateways[0].feeds[0];
+    let fence = async {
+        loop {
+            match feed.recv().await {
+                Some(FeedItem::Fenced { pid, owner }) => break (pid, owner),
+                Some(_) => {}
+                None => panic!("the relay has left"),
+            }
+        }
+    };
+    patiently("a fence", fence).await
+}
+
+pub async fn a_closed_session_is_claimed_once(relay: &impl RelayUnderTest) {
+    let mut world = relay.start(Setup::new(Vec::new())).await;
+    let p = pid("p");
+    let first = sessions(&world).create(&p, record(&[])).await.unwrap();
+    assert!(sessions(&world).put(&p, first, record(&["a", "b"])).await.unwrap());
+    sessions(&world).closed(&p, first);
+
+    let (kept, owner) = granted(&world, "p").await;
+    assert_eq!(kept, record(&["a", "b"]));
+    assert_ne!(owner, first);
+    assert!(sessions(&world).put(&p, owner, record(&["c"])).await.unwrap());
+    assert_eq!(claim(&world, "unknown").await, Claim::Unknown);
+
+    // The next claim takes it from a live owner, who is told; so the first
+    // fence there is, is that one's.
+    let (kept, second) = granted(&world, "p").await;
+    assert_eq!(kept, record(&["c"]));
+    assert_eq!(fence(&mut world).await, (p, second));
+}
+
+pub async fn a_live_owner_is_fenced(relay: &impl RelayUnderTest) {
+    let mut world = relay.start(Setup::new(Vec::new())).await;
+    let p = pid("p");
+    let first = sessions(&world).create(&p, record(&["a"])).await.unwrap();
+    let (kept, second) = granted(&world, "p").await;
+    assert_eq!(kept, record(&["a"]));
+    assert_eq!(fence(&mut world).await, (Arc::clone(&p), second));
+    assert!(!sessions(&world).put(&p, first, record(&["late"])).await.unwrap());
+    assert!(sessions(&world).put(&p, second, record(&["b"])).await.unwrap());
+    sessions(&world).closed(&p, second);
+    assert_eq!(granted(&world, "p").await.0, record(&["b"]));
+}
+
+/// The former owner's connection closes late. That must not start the new
+/// owner's time, nor end its session.
+pub async fn what_a_former_owner_says_is_ignored(relay: &impl RelayUnderTest) {
+    let world = relay.start(Setup::new(Vec::new())).await;
+    let p = pid("p");
+    let first = sessions(&world).create(&p, record(&["a"])).await.unwrap();
+    let (_, second) = granted(&world, "p").await;
+    sessions(&world).closed(&p, first);
+    sessions(&world).delete(&p, first);
+    world.pass(60).await;
+    assert!(sessions(&world).put(&p, second, record(&["b"])).await.unwrap());
+    assert_eq!(granted(&world, "p").await.0, record(&["b"]));
+}
+
+pub async fn a_record_expires_after_its_close(relay: &impl RelayUnderTest) {
+    let world = relay.start(Setup::new(Vec::new())).await;
+    let (gone, back) = (pid("gone"), pid("back"));
+    for p in [&gone, &back] {
+        let owner = sessions(&world).create(p, record(&["a"])).await.unwrap();
+        world.pass(60).await;
+        sessions(&world).closed(p, owner);
+    }
+    // `back` closed just now, `gone` a minute ago.
+    assert_eq!(claim(&world, "gone").await, Claim::Unknown);
+    let (_, owner) = granted(&world, "back").await;
+    sessions(&world).closed(&back, owner);
+    world.pass(60).await;
+    assert_eq!(claim(&world, "back").await, Claim::Unknown);
+    assert!(!sessions(&world).put(&back, owner, record(&["late"])).await.unwrap());
+    assert_eq!(claim(&world, "back").await, Claim::Unknown);
+}
+
+pub async fn an_open_record_does_not_expire(relay: &impl RelayUnderTest) {
+    let world = relay.start(Setup::new(Vec::new())).await;
+    let p = pid("p");
+    let owner = sessions(&world).create(&p, record(&["a"])).await.unwrap();
+    sessions(&world).closed(&p, owner);
+    let (_, owner) = granted(&world, "p").await;
+    world.pass(600).await;
+    assert!(sessions(&world).put(&p, owner, record(&["b"])).await.unwrap());
+    assert_eq!(granted(&world, "p").await.0, record(&["b"]));
+}
+
+pub async fn a_deleted_record_is_gone(relay: &impl RelayUnderTest) {
+    let world = relay.start(Setup::new(Vec::new())).await;
+    let p = pid("p");
+    let owner = sessions(&world).create(&p, record(&["a"])).await.unwrap();
+    sessions(&world).delete(&p, owner);
+    sessions(&world).closed(&p, owner);
+    assert!(!sessions(&world).put(&p, owner, record(&["late"])).await.unwrap());
+    assert_eq!(claim(&world, "p").await, Claim::Unknown);
+}
+
+pub async fn concurrent_claims_leave_one_owner(relay: &impl RelayUnderTest) {
+    let world = relay.start(Setup::new(Vec::new())).await;
+    let p = pid("p");
+    let first = sessions(&world).create(&p, record(&["a"])).await.unwrap();
+    sessions(&world).closed(&p, first);
+    let mut claims = JoinSet::new();
+    for index in 0..16 {
+        let relay = Arc::clone(&world.gateways[index % world.gateways.len()].relay);
+        claims.spawn(async move { relay.sessions().claim("p").await.unwrap() });
+    }
+    let mut owners = Vec::new();
+    for claim in claims.join_all().await {
+        if let Claim::Granted(_, owner) = claim {
+            owners.push(owner);
+        }
+    }
+    let mut holding = 0;
+    for owner in &owners {
+        holding += usize::from(sessions(&world).put(&p, *owner, record(&["b"])).await.unwrap());
+    }
+    assert_eq!(holding, 1, "of {owners:?}");
+}
