@@ -8,6 +8,7 @@
 //! - [`commands`]: `push:subscribe` and the like
 //! - [`plain`]: a plain WebSocket
 //! - [`events`]: a Server-Sent Events stream
+//! - [`history`]: reading a channel's history
 //! - [`subscribe`]: subscribing with resume, for all protocols
 //! - [`recovery`]: connection state recovery
 
@@ -28,13 +29,13 @@ use crate::offset::Position;
 use crate::protocol::engineio::{Message, Wire};
 use crate::protocol::{json, socketio as sio, sse};
 use crate::publication::{NewPublication, Published, Value, check_event};
-use crate::relay::HistoryQuery;
 use crate::shard::Shard;
 use crate::shard::timers::{Timed, Timer, TimerKey};
 
 pub mod commands;
 pub mod engine;
 pub mod events;
+pub mod history;
 pub mod plain;
 pub mod recovery;
 pub mod sid;
@@ -45,8 +46,6 @@ pub mod subscribe;
 const POSITION_PERIOD_MOST: std::time::Duration = std::time::Duration::from_secs(300);
 /// A client is told so long before its token's time is over.
 const EXPIRING_NOTICE: std::time::Duration = std::time::Duration::from_secs(60);
-/// Publications in one answer to a client's `history`.
-const HISTORY_LIMIT: usize = 1_000;
 
 /// One client in one namespace: a Socket.IO socket, a plain WebSocket, or an
 /// SSE stream.
@@ -189,33 +188,6 @@ impl Session {
         }
         publication.channel = channel;
         Ok(self.shard.shared.relay.publish(publication.clone()).await?)
-    }
-
-    /// Reads a channel's history for the client.
-    pub async fn history(
-        &self,
-        name: &str,
-        mut query: HistoryQuery,
-    ) -> Result<serde_json::Value, Error> {
-        query.channel = self.check(name, Action::History)?;
-        query.limit = query.limit.clamp(1, HISTORY_LIMIT);
-        let page = self.shard.shared.relay.history(query).await?;
-        let publications: Vec<_> = page
-            .publications
-            .iter()
-            .filter_map(|p| {
-                let offset = p.position.map(|position| position.to_string());
-                let wire = json::publication(p, offset.as_deref());
-                serde_json::from_slice::<Box<serde_json::value::RawValue>>(wire.payload()).ok()
-            })
-            .collect();
-        let answer = serde_json::json!({
-            "channel": name,
-            "publications": publications,
-            "offset": page.head.to_string(),
-            "complete": page.complete,
-        });
-        Ok(answer)
     }
 
     /// A new token for a session whose old one ends.

@@ -1,0 +1,87 @@
+//! What hurts many when one does it: data that is awkward to read back,
+//! clients that are slow, that leave in the middle, that never tire.
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
+
+use serde_json::{Value, json};
+use tests::Gateway;
+use tests::api::{call, metric, say};
+use tests::engineio::endpoint;
+use tests::http::{request, send};
+use tests::plain::Plain;
+use tests::websocket::WebSocket;
+
+const HISTORY: &str = r#"
+channels:
+- {match: "log.>", history: {maxMessages: 2000, maxAge: 1h}}
+"#;
+
+/// Publishes `data` as its JSON text stands.
+async fn say_raw(gateway: &Gateway, channel: &str, data: &str) {
+    let body = format!(r#"{{"channel":"{channel}","event":"e","data":{data}}}"#);
+    let url = format!("{}/v1/publish", gateway.api());
+    let post = request("POST", &url).header("content-type", "application/json").body(body);
+    let reply = send(post).await;
+    assert_eq!(reply.status, 200, "{}", reply.text());
+}
+
+async fn number(gateway: &Gateway, name: &str) -> f64 {
+    metric(gateway, name).await.unwrap_or_default()
+}
+
+// --- data that is awkward to read back ---
+
+#[tokio::test]
+async fn history_of_any_json_can_be_read() {
+    let deep = format!("{}1{}", "[".repeat(400), "]".repeat(400));
+    for data in ["1e400", &deep, "12345678901234567890123", r#"{"b":1,"a":2}"#] {
+        let gateway = Gateway::start(HISTORY);
+        say_raw(&gateway, "log.a", data).await;
+        let mut plain = WebSocket::connect(&format!("{}/ws", gateway.client_ws())).await;
+        plain.send(r#"{"id":1,"history":{"channel":"log.a"}}"#).await;
+        let mut got = String::new();
+        while !got.contains(r#""id":1"#) {
+            got = plain.text().await;
+        }
+        assert!(got.contains(&format!(r#""data":{data}"#)), "{data}: byte for byte in {got}");
+        let mut socket = WebSocket::connect(&endpoint(&gateway, "websocket")).await;
+        socket.send("40").await;
+        socket.send(r#"427["push:history",{"channel":"log.a"}]"#).await;
+        while !got.starts_with("437") {
+            got = socket.text().await;
+        }
+        assert!(got.contains(&format!(r#""data":{data}"#)), "{data}: byte for byte in {got}");
+        assert_eq!(number(&gateway, "push_session_panics_total").await, 0.0);
+    }
+}
+
+#[tokio::test]
+async fn a_page_of_history_fits_a_connection() {
+    let gateway = Gateway::start(HISTORY);
+    let large = "x".repeat(900_000);
+    for _ in 0..10 {
+        say(&gateway, "log.a", &*large).await;
+    }
+    let mut plain = Plain::connect(&gateway).await;
+    let (mut got, mut arguments) = (0, json!({"channel": "log.a"}));
+    loop {
+        let page = plain.call("history", &arguments).await.unwrap();
+        got += page["publications"].as_array().unwrap().len();
+        let Some(next) = page.get("next") else { break };
+        arguments["since"] = next.clone();
+    }
+    assert_eq!(got, 10);
+}
+
+// --- tokens that last ---
+
+// --- more than the outbox holds ---
+
+const SMALL_OUTBOX: &str = r#"
+limits: {outboxMessages: 100}
+channels:
+- {match: "log.>", history: {maxMessages: 2000, maxAge: 1h}}
+"#;
+
+// --- in the middle ---
+
+// --- one for all ---
