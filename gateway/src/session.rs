@@ -18,8 +18,6 @@ use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use tokio::time::Instant;
-
 use crate::auth::{Action, Identity};
 use crate::channel::Channel;
 use crate::error::{Error, ErrorCode};
@@ -46,6 +44,8 @@ pub mod subscribe;
 const POSITION_PERIOD_MOST: std::time::Duration = std::time::Duration::from_secs(300);
 /// A client is told so long before its token's time is over.
 const EXPIRING_NOTICE: std::time::Duration = std::time::Duration::from_secs(60);
+/// How far the timer and the clock may be apart.
+const EXPIRING_SLACK: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// One client in one namespace: a Socket.IO socket, a plain WebSocket, or an
 /// SSE stream.
@@ -318,15 +318,20 @@ impl Session {
         let Some(expires) = self.identity.borrow().expires else { return };
         let left = expires.duration_since(SystemTime::now()).unwrap_or_default();
         let wait = if self.warned.get() { left } else { left.saturating_sub(EXPIRING_NOTICE) };
-        let at = Instant::now() + wait;
-        self.expiry_timer.set(Some(self.shard.timers.set(self.weak(), Timer::Expiry, at)));
+        self.expiry_timer.set(Some(self.shard.timers.set_after(self.weak(), Timer::Expiry, wait)));
     }
 
     fn expiring(self: &Rc<Self>) {
         self.expiry_timer.set(None);
         let Some(expires) = self.identity.borrow().expires else { return };
-        if SystemTime::now() < expires {
-            self.warned.set(true);
+        if let Ok(left) = expires.duration_since(SystemTime::now())
+            && !left.is_zero()
+        {
+            // Earlier: a timer has an end, a token may have none in sight.
+            let near = left <= EXPIRING_NOTICE + EXPIRING_SLACK;
+            if !near || self.warned.replace(true) {
+                return self.schedule_expiry();
+            }
             self.notify("push:expiring", &serde_json::json!({ "expires": unix_seconds(expires) }));
             self.schedule_expiry();
             return;

@@ -8,6 +8,9 @@ use tests::api::{call, metric, say};
 use tests::engineio::endpoint;
 use tests::http::{request, send};
 use tests::plain::Plain;
+use tests::socketio::{Socket, Transport};
+use tests::sse::Sse;
+use tests::token::{AUTH, mint, now};
 use tests::websocket::WebSocket;
 
 const HISTORY: &str = r#"
@@ -73,6 +76,22 @@ async fn a_page_of_history_fits_a_connection() {
 }
 
 // --- tokens that last ---
+
+#[tokio::test]
+async fn a_token_may_be_valid_for_years() {
+    let gateway = Gateway::start(AUTH);
+    let grant = json!([{"match": ">", "can": ["subscribe"]}]);
+    let token = mint(&json!({"sub": "ada", "exp": now() + 10 * 365 * 86_400, "channels": grant}));
+    let mut plain = Plain::try_connect(&gateway, Some(&token)).await.unwrap();
+    plain.call("subscribe", &json!({"channel": "a"})).await.unwrap();
+    let url = format!("{}/sse?channel=a&token={token}", gateway.client());
+    let mut sse = Sse::open(&url, &[]).await.unwrap();
+    sse.block().await.unwrap();
+    let auth = json!({"token": token});
+    let mut socket = Socket::join(&gateway, Transport::WebSocket, "/", Some(&auth)).await.unwrap();
+    socket.subscribe("a").await;
+    assert_eq!(number(&gateway, "push_session_panics_total").await, 0.0);
+}
 
 // --- more than the outbox holds ---
 
