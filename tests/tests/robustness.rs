@@ -2,10 +2,12 @@
 //! clients that are slow, that leave in the middle, that never tire.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 use tests::Gateway;
 use tests::api::{call, metric, say};
-use tests::engineio::endpoint;
+use tests::engineio::{Polling, endpoint};
 use tests::http::{request, send};
 use tests::plain::Plain;
 use tests::socketio::{Socket, Transport};
@@ -100,6 +102,44 @@ limits: {outboxMessages: 100}
 channels:
 - {match: "log.>", history: {maxMessages: 2000, maxAge: 1h}}
 "#;
+
+/// Publishes 0 to `count`.
+async fn many(gateway: &Gateway, channel: &str, count: usize) {
+    for start in (0..count).step_by(500) {
+        let publications: Vec<Value> = (start..count.min(start + 500))
+            .map(|n| json!({"channel": channel, "event": "e", "data": n}))
+            .collect();
+        let reply = call(gateway, None, "/v1/batch", &json!({"publications": publications})).await;
+        assert_eq!(reply.status, 200, "{}", reply.text());
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_reads_is_not_slow() {
+    let gateway = Gateway::start("limits: {outboxMessages: 30}");
+    let mut plain = Plain::connect(&gateway).await;
+    plain.call("subscribe", &json!({"channel": "news"})).await.unwrap();
+    let publishing = many(&gateway, "news", 2000);
+    let reading = async {
+        for n in 0..2000 {
+            assert_eq!(plain.publication().await["data"], n);
+        }
+    };
+    tokio::join!(publishing, reading);
+}
+
+#[tokio::test]
+async fn a_slow_polling_client_learns_it_with_its_next_poll() {
+    let gateway = Gateway::start("limits: {outboxMessages: 10}");
+    let session = Polling::joined(&gateway).await;
+    session.post(r#"420["push:subscribe","news"]"#).await;
+    session.get().await;
+    many(&gateway, "news", 50).await;
+    let asked = std::time::Instant::now();
+    session.ended().await;
+    assert!(asked.elapsed() < Duration::from_secs(10), "at once, not by its ping's timeout");
+    assert_eq!(number(&gateway, "push_connections").await, 0.0);
+}
 
 // --- in the middle ---
 

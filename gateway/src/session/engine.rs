@@ -224,6 +224,7 @@ impl Engine {
         let answer = receiver.await;
         guard.0 = None;
         self.state.borrow_mut().polling = false;
+        self.check_outbox();
         answer.map_or_else(|_| PollResponse::error(1), PollResponse::packets)
     }
 
@@ -454,6 +455,16 @@ impl Engine {
         if late {
             self.abort(CloseReason::PingTimeout);
         }
+        self.check_outbox();
+    }
+
+    /// Over polling nobody watches the outbox: the first who comes by closes
+    /// a session whose outbox has ended.
+    fn check_outbox(&self) {
+        let open = self.state.borrow().phase == Phase::Open;
+        if let (true, Some(reason)) = (open, self.outbox.ended()) {
+            self.abort(reason);
+        }
     }
 
     fn schedule_heartbeat(self: &Rc<Self>) {
@@ -469,6 +480,7 @@ impl Engine {
 
     fn beat(self: &Rc<Self>) {
         self.heartbeat.set(None);
+        self.check_outbox();
         let mut state = self.state.borrow_mut();
         if state.phase == Phase::Closed {
             return;
