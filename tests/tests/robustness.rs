@@ -143,4 +143,17 @@ async fn a_slow_polling_client_learns_it_with_its_next_poll() {
 
 // --- in the middle ---
 
+#[tokio::test]
+async fn every_upgrade_has_its_own_timeout() {
+    let gateway = Gateway::start("socketio: {upgradeTimeout: 2s}");
+    let session = Polling::joined(&gateway).await;
+    let mut first = session.websocket().await;
+    // The first one is told to go, and lingers.
+    first.closed().await;
+    let mut second = session.websocket().await;
+    assert!(second.closed().await.is_some(), "the second one is told to go as well");
+    drop(first);
+    assert!(!session.is_gone().await);
+}
+
 // --- one for all ---

@@ -308,7 +308,10 @@ impl Engine {
                 self.outbox.answer_poll(&Wire::text(&[b"6"]));
                 false
             }
-            Packet::Upgrade => true,
+            // A second upgrade at once, or one given up: its frame is on the way.
+            Packet::Upgrade => {
+                self.probe.borrow().as_ref().is_some_and(|other| Rc::ptr_eq(other, probe))
+            }
             _ => {
                 probe.finish(Some(closing_frame()), CloseReason::ParseError);
                 false
@@ -319,7 +322,7 @@ impl Engine {
     /// The upgrade is complete: from now on everything goes over the
     /// WebSocket.
     pub fn complete_upgrade(&self, stream: Rc<tokio::net::TcpStream>) {
-        self.end_probe();
+        self.leave_probe();
         let old = self.labels();
         self.outbox.answer_poll(&Wire::text(&[b"6"]));
         self.state.borrow_mut().transport = Transport::Websocket;
@@ -330,8 +333,16 @@ impl Engine {
         }
     }
 
-    /// The WebSocket-to-be is gone or given up; polling goes on.
-    pub fn end_probe(&self) {
+    /// The WebSocket-to-be is gone; polling goes on. One that was given up
+    /// before goes late, when another may be on its way: that one stays.
+    pub fn end_probe(&self, probe: &Rc<Outbox>) {
+        let current = self.probe.borrow().as_ref().is_some_and(|other| Rc::ptr_eq(other, probe));
+        if current {
+            self.leave_probe();
+        }
+    }
+
+    fn leave_probe(&self) {
         self.probe.borrow_mut().take();
         self.state.borrow_mut().probed = false;
         if let Some(key) = self.upgrade_timer.take() {
