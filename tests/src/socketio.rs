@@ -237,13 +237,15 @@ impl Socket {
             }
             let Value::Array(mut args) = packet.data else { continue };
             let name = args.remove(0).as_str().unwrap_or_default().to_owned();
-            // socket.io-client, `Socket.emitEvent`: only events without an ack
-            // id move the offset, and only of a session that has a `pid`.
+            // socket.io-client, `Socket.emitEvent`: of events without an ack
+            // id, in a session with a `pid`, the last string is the offset;
+            // the name counts as the first argument.
+            let last = args.last().map_or(Some(name.as_str()), Value::as_str);
             if packet.id.is_none()
                 && !self.pid().is_empty()
-                && let Some(Value::String(last)) = args.last()
+                && let Some(last) = last
             {
-                self.offset = Some(last.clone());
+                self.offset = Some(last.to_owned());
             }
             return Event { name, args };
         }
