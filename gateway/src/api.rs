@@ -23,10 +23,10 @@ use gateway_config::Limits;
 use crate::admin::StatusSource;
 use crate::auth::keys::ApiKeys;
 use crate::error::{Error, ErrorCode};
-use crate::shard::Shards;
 use crate::metrics::Metrics;
 use crate::relay::Relay;
 use crate::rules::SharedRules;
+use crate::shard::Shards;
 
 pub mod channels;
 pub mod gateways;

@@ -163,7 +163,10 @@ impl Hub {
 
     /// Subscribers of every channel that has one.
     pub fn counts(&self) -> HashMap<Channel, u64> {
-        self.channels.iter().map(|(c, entry)| (c.clone(), entry.subscriptions.len() as u64)).collect()
+        self.channels
+            .iter()
+            .map(|(c, entry)| (c.clone(), entry.subscriptions.len() as u64))
+            .collect()
     }
 
     /// Subscribers of one channel.

@@ -22,7 +22,7 @@ use crate::rules::Rules;
 use crate::session::engine::EngineApp;
 use crate::session::sid::{GatewayId, NoRandomness, SidKey};
 use crate::session::socketio::SocketIoApp;
-use crate::shard::{Shard, Shared, Shards};
+use crate::shard::{Shard, Shards, Shared};
 use crate::transport::http;
 use crate::upstream::Upstream;
 
@@ -126,7 +126,9 @@ impl Running {
         let listen = &config.client.listen;
         let listeners = http::bind(listen, count)
             .map_err(|source| StartError::Listen { listen: listen.clone(), source })?;
-        let client = listeners.first().map_or(Err(std::io::ErrorKind::AddrNotAvailable.into()), |l| l.local_addr())?;
+        let client = listeners
+            .first()
+            .map_or(Err(std::io::ErrorKind::AddrNotAvailable.into()), |l| l.local_addr())?;
         let (feeds, feed_receivers): (Vec<_>, Vec<_>) =
             (0..count).map(|_| mpsc::channel(FEED_QUEUE)).unzip();
         let (controls, control_receivers): (Vec<_>, Vec<_>) =
@@ -339,4 +341,3 @@ fn unix_millis() -> u64 {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
-

@@ -281,9 +281,7 @@ impl Session {
     /// Tells the client something of the gateway's own, in its protocol.
     pub fn notify(&self, event: &str, data: &serde_json::Value) {
         let message = match self.protocol() {
-            Protocol::Socketio => {
-                sio::event(&self.namespace, event, &[Value::json(data)], None)
-            }
+            Protocol::Socketio => sio::event(&self.namespace, event, &[Value::json(data)], None),
             Protocol::Websocket => {
                 let text = serde_json::json!({ "event": event, "data": data }).to_string();
                 Message::One(Wire::text(&[text.as_bytes()]))
@@ -335,7 +333,8 @@ impl Session {
         let period = quarter.min(POSITION_PERIOD_MOST);
         // Spread over a tenth, so that sessions that came together don't all
         // speak at once.
-        let spread = self.id.bytes().fold(0_u32, |sum, byte| sum.wrapping_mul(31) + u32::from(byte));
+        let spread =
+            self.id.bytes().fold(0_u32, |sum, byte| sum.wrapping_mul(31) + u32::from(byte));
         let period = period - period * (spread % 100) / 1_000;
         self.shard.timers.set_after(self.weak(), Timer::Position, period)
     }
@@ -368,7 +367,8 @@ impl Session {
             Protocol::Sse => None,
         };
         if self.protocol() != Protocol::Socketio {
-            let error = Error::new(ErrorCode::TokenExpired, "the token's time is over; get a new one");
+            let error =
+                Error::new(ErrorCode::TokenExpired, "the token's time is over; get a new one");
             self.notify("push:error", &error.to_json());
         }
         self.shard.close_session(self, last, CloseReason::TokenExpired);

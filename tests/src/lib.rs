@@ -13,6 +13,7 @@
 //! - [`sse`]: a reader of `/sse`
 //! - [`token`]: tokens as an app's own server would make them
 //! - [`patience`]: how long a test waits before it gives up
+//! - [`conformance`]: the handlers that the official suites expect
 //! - [`relay`]: a relay with its feeds, whichever relay it is; this one is
 //!   tried from inside
 //!
@@ -23,6 +24,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 pub mod api;
+pub mod conformance;
 pub mod engineio;
 pub mod gateway;
 pub mod http;

@@ -13,8 +13,8 @@ use super::problem::{Problem, Refusals};
 use super::request::{Caller, ChannelPath, QueryText, parse_limit};
 use crate::channel::Channel;
 use crate::error::{Error, ErrorCode};
-use crate::shard::ChannelCounts;
 use crate::relay::HistoryQuery;
+use crate::shard::ChannelCounts;
 
 /// Channels in one answer, unless the caller says otherwise; and at most.
 const LIMIT: (usize, usize) = (100, 1000);

@@ -25,9 +25,9 @@ use tower::ServiceExt as _;
 use super::{ApiState, router};
 use crate::admin::{NatsStatus, Status};
 use crate::auth::keys::ApiKeys;
-use crate::shard::Shards;
 use crate::metrics::Metrics;
 use crate::rules::Rules;
+use crate::shard::Shards;
 use fake::FakeRelay;
 
 /// The API under test, and what stands behind it.

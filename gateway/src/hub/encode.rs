@@ -115,8 +115,7 @@ pub fn encode_replayed(
 fn wants_offset(publication: &Publication, form: Form) -> bool {
     match form.protocol {
         Protocol::Socketio => {
-            let ends_in_string =
-                !form.meta && publication.args.last().is_none_or(Value::is_string);
+            let ends_in_string = !form.meta && publication.args.last().is_none_or(Value::is_string);
             form.recoverable && (publication.position.is_some() || ends_in_string)
         }
         Protocol::Websocket | Protocol::Sse => publication.position.is_some(),

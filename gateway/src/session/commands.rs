@@ -92,9 +92,7 @@ pub struct HistoryForm {
 pub async fn run<'a>(session: &'a Rc<Session>, event: &Event) -> Answer<'a> {
     match event.name.as_str() {
         "push:subscribe" => subscribe(session, &event.args).await,
-        "push:publish" => {
-            Answer::Now(publish(session, &event.args, &event.attachments).await)
-        }
+        "push:publish" => Answer::Now(publish(session, &event.args, &event.attachments).await),
         other => Answer::Now(run_now(session, other, &event.args).await),
     }
 }
@@ -185,11 +183,9 @@ async fn publish(
         // `data: null` and no data are the same to a handler.
         (None, None) => (SmallVec::from_iter([Value::null()]), false),
         (Some(_), Some(_)) => {
-            return Err(Error::new(
-                ErrorCode::BadRequest,
-                "pass `data` or `args`, not both",
-            )
-            .field("args"));
+            return Err(
+                Error::new(ErrorCode::BadRequest, "pass `data` or `args`, not both").field("args")
+            );
         }
     };
     let mut publication = NewPublication::new(

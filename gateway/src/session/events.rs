@@ -81,12 +81,8 @@ impl StreamBody {
             session.end(true);
             return Err(error);
         }
-        let stream = Rc::new(Stream {
-            shard: shard.clone(),
-            outbox,
-            session,
-            heartbeat: Cell::new(None),
-        });
+        let stream =
+            Rc::new(Stream { shard: shard.clone(), outbox, session, heartbeat: Cell::new(None) });
         stream.schedule();
         shard.opened(LABELS);
         Ok(Self { stream })

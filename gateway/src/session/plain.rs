@@ -140,7 +140,8 @@ impl Plain {
         let form =
             Form { protocol: Protocol::Websocket, namespace: 0, meta: false, recoverable: false };
         let outbox = self.outbox.clone();
-        let new = NewSession { id, namespace: "/".into(), identity, form, outbox, engine: Weak::new() };
+        let new =
+            NewSession { id, namespace: "/".into(), identity, form, outbox, engine: Weak::new() };
         let session = Session::new(&self.shard, new);
         let joined = match session.join_all().await {
             Ok(pending) => {

@@ -108,10 +108,9 @@ impl Session {
         let mut channels = vec![Channel::all()];
         channels.extend(identity.user.as_deref().and_then(|user| Channel::user(user).ok()));
         channels.extend(
-            identity
-                .join
-                .iter()
-                .filter_map(|channel| Channel::in_namespace(&self.namespace, channel.as_str()).ok()),
+            identity.join.iter().filter_map(|channel| {
+                Channel::in_namespace(&self.namespace, channel.as_str()).ok()
+            }),
         );
         channels
     }
@@ -186,8 +185,7 @@ impl Session {
         let mut wanted = Vec::with_capacity(record.subscriptions.len());
         for subscription in &record.subscriptions {
             let Ok(channel) = Channel::new(&subscription.channel) else { continue };
-            let origin =
-                if connect.contains(&channel) { Origin::Connect } else { Origin::Command };
+            let origin = if connect.contains(&channel) { Origin::Connect } else { Origin::Command };
             let access = &self.shard.shared.access;
             let allowed = origin == Origin::Connect
                 || access.check(&identity, &channel, mapped, Action::Subscribe).is_ok();

@@ -74,8 +74,7 @@ impl Session {
             None => self.insert(&channel, None, request.meta, Origin::Command),
         };
         let history = self.shard.shared.access.rule(&channel).history.is_some();
-        let mut subscribed =
-            Subscribed { offset: history.then_some(position), recovered: false };
+        let mut subscribed = Subscribed { offset: history.then_some(position), recovered: false };
         if reads_history {
             match self.replay_one(&channel, request, position).await {
                 Ok((messages, recovered)) => {
@@ -182,8 +181,7 @@ impl Session {
                 let sequence = publication.position.map_or(0, |position| position.sequence);
                 // The other subscriptions are complete up to `until`, this
                 // one up to here.
-                let offset =
-                    Offset { position: until, channel: Some((channel.clone(), sequence)) };
+                let offset = Offset { position: until, channel: Some((channel.clone(), sequence)) };
                 encode_replayed(publication, form, namespaces, &offset)
             })
             .collect();

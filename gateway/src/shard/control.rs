@@ -237,7 +237,8 @@ impl Shard {
         };
         let count = u32::try_from(engines.len() + others.len()).unwrap_or(u32::MAX).max(1);
         let begin = tokio::time::Instant::now();
-        let mut turns = (1..=count).map(|turn| begin + period.mul_f64(f64::from(turn) / f64::from(count)));
+        let mut turns =
+            (1..=count).map(|turn| begin + period.mul_f64(f64::from(turn) / f64::from(count)));
         for engine in engines {
             engine.close(CloseReason::Drain);
             tokio::time::sleep_until(turns.next().unwrap_or(begin)).await;

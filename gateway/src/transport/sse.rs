@@ -53,9 +53,10 @@ async fn open(
     let identity = shard.shared.auth.authenticate(token.as_deref()).await?;
     let since = last_event_id(request)?.or_else(|| query.get("since").map(str::to_owned));
     let since = since.as_deref().filter(|text| !text.is_empty()).map(str::parse::<Offset>);
-    let last = query.get("last").map(str::parse::<usize>).transpose().map_err(|_| {
-        Error::new(ErrorCode::BadRequest, "`last` is not a number").field("last")
-    })?;
+    let last =
+        query.get("last").map(str::parse::<usize>).transpose().map_err(|_| {
+            Error::new(ErrorCode::BadRequest, "`last` is not a number").field("last")
+        })?;
     let stream = StreamRequest {
         channels: query.all("channel").map(str::to_owned).collect(),
         since: since.transpose()?,

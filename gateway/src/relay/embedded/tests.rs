@@ -36,8 +36,8 @@ async fn publish(relay: &EmbeddedRelay, name: &str) -> Position {
 async fn lost(relay: &EmbeddedRelay, name: &str, from: Position) -> bool {
     let channel = Channel::new(name).unwrap();
     let channels = vec![(channel, from.sequence)];
-    let replay = Replay { from, channels, until: relay.head(), last: None };
-    !relay.replay(replay).await.unwrap().lost.is_empty()
+    let request = Replay { from, channels, until: relay.head(), last: None };
+    !relay.replay(request).await.unwrap().lost.is_empty()
 }
 
 #[tokio::test]

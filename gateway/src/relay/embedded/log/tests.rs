@@ -90,6 +90,17 @@ fn own_ttl_is_no_loss_also_in_the_middle() {
 }
 
 #[test]
+fn what_its_own_ttl_ended_takes_no_room() {
+    let mut logs = Logs::new();
+    append(&mut logs, "a", 1, 0, Some(500));
+    for sequence in 2..=4 {
+        append(&mut logs, "a", sequence, 500, None);
+    }
+    assert_eq!(kept(&mut logs, "a", 500), [2, 3, 4]);
+    assert!(!lost(&mut logs, "a", 0, 0, 500));
+}
+
+#[test]
 fn a_channel_of_which_nothing_is_left_goes_and_its_loss_is_still_known() {
     let mut logs = Logs::new();
     append(&mut logs, "a", 1, 0, None);
