@@ -194,11 +194,10 @@ async fn binary_data_arrives_as_binary() {
         let mut writer = Socket::connect(&gateway, transport).await;
         writer
             .send_raw(
-                r#"451-7["push:publish",{"channel":"news","event":"e","data":{"_placeholder":true,"num":0}}]"#,
+                r#"51-7["push:publish",{"channel":"news","event":"e","data":{"_placeholder":true,"num":0}}]"#,
             )
             .await;
         writer.send_binary(&[4, 5, 6]).await;
-        println!("sent over {transport:?}");
         assert_eq!(reader.app_event().await.args[0], json!({"_binary": [4, 5, 6]}));
     }
 }
