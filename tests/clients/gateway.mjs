@@ -1,6 +1,7 @@
 // What every client suite needs: where the gateway is, how an app publishes,
 // and how long a test waits.
 
+import { connect, createServer } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 
 function url(name) {
@@ -55,4 +56,28 @@ export async function patiently(what, promise) {
 /** Waits for an emitter's next event; its arguments. */
 export function once(emitter, event) {
   return patiently(event, new Promise((resolve) => emitter.once(event, (...args) => resolve(args))));
+}
+
+/** A TCP connection to the client listener that can be cut: `{url, cut, unplug}`. */
+export async function cable() {
+  const ends = new Set();
+  const server = createServer((here) => {
+    const { hostname, port } = new URL(CLIENT_URL);
+    const there = connect(Number(port), hostname);
+    for (const end of [here, there]) {
+      ends.add(end);
+      end.on("close", () => ends.delete(end)).on("error", () => {});
+    }
+    here.pipe(there).pipe(here);
+  });
+  await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const cut = () => ends.forEach((end) => end.resetAndDestroy());
+  return {
+    url: `http://127.0.0.1:${server.address().port}`,
+    cut,
+    unplug() {
+      cut();
+      server.close();
+    },
+  };
 }

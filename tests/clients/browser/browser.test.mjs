@@ -4,7 +4,7 @@
 
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
-import { CLIENT_URL, API_URL, channel, patiently, publish } from "../gateway.mjs";
+import { API_URL, CLIENT_URL, cable, channel, patiently, publish } from "../gateway.mjs";
 import { browser } from "./chromium.mjs";
 
 const SOCKETIO = `<!doctype html><title>socket.io</title>
@@ -110,11 +110,54 @@ describe("a page in Chromium", () => {
     assert.deepEqual(page.problems, []);
   });
 
-  it("can use the gateway's own page", async () => {
+  it("misses nothing over EventSource when its connection is lost", async () => {
+    const page = await chrome.page(PLAIN);
+    const name = channel("log.");
+    const wire = await cable();
+    try {
+      await page.evaluate((url) => events(url), `${wire.url}/sse?channel=${name}`);
+      await publish({ channel: name, event: "e", data: 0 });
+      await got(page, 1);
+      for (const round of [1, 3]) {
+        wire.cut();
+        await publish({ channel: name, event: "e", data: round });
+        await publish({ channel: name, event: "e", data: round + 1 });
+        await got(page, round + 2);
+      }
+      const data = (await got(page, 5)).map(([, { data }]) => data);
+      assert.deepEqual(data, [0, 1, 2, 3, 4]);
+    } finally {
+      wire.unplug();
+    }
+  });
+
+  it("can subscribe and publish on the gateway's own page", async () => {
     const page = await chrome.page("<!doctype html>");
     const response = await page.goto(`${API_URL}/`);
     assert.equal(response.status(), 200);
     assert.notEqual((await page.title()).trim(), "");
+    const name = channel();
+    await page.fill("#sub-channel", name);
+    await page.click("#subscribe button");
+    await page.waitForFunction((name) => document.body.innerText.includes(name), name);
+    await patiently("a subscriber", (async () => {
+      for (;;) {
+        const reply = await fetch(`${API_URL}/v1/channels/${name}`);
+        if ((await reply.json()).subscribers === 1) return;
+      }
+    })());
+    await page.fill("#pub-channel", name);
+    await page.fill("#data", '{"text": "from the page"}');
+    await page.click("#publish button");
+    await page.waitForFunction(() => {
+      return document.querySelector("#events").innerText.includes("from the page");
+    });
+    // And what an app publishes shows up, as text and never as HTML.
+    await publish({ channel: name, event: "<b>e</b>", data: "<img src=x onerror=alert(1)>" });
+    await page.waitForFunction(() => {
+      return document.querySelector("#events").innerText.includes("<img src=x");
+    });
+    assert.equal(await page.locator("#events img, #events b").count(), 0);
     assert.deepEqual(page.problems, []);
   });
 });
