@@ -64,7 +64,8 @@ impl Channel {
     pub fn in_namespace(namespace: &str, room: &str) -> Result<Self, ChannelError> {
         match namespace.trim_start_matches('/') {
             "" => Self::new(room),
-            name => Self::new(&format!("$ns.{name}.{room}")),
+            // One token, so that `/a.b` with `c` is not `/a` with `b.c`.
+            name => Self::new(&format!("$ns.{}.{room}", subject::encode_token(name))),
         }
     }
 
@@ -86,12 +87,28 @@ impl Channel {
                 return format!("{kind}{}", subject::encode_token(id));
             }
         }
+        if let Some((namespace, room)) = self.namespace() {
+            return format!("$ns.{namespace}.{}", subject::encode(room));
+        }
         subject::encode(&self.0)
     }
 
     /// Back from a NATS subject (without prefix).
     pub fn from_subject(text: &str) -> Option<Self> {
-        Self::new(&subject::decode(text)?).ok()
+        let name = match text.strip_prefix("$ns.").and_then(|rest| rest.split_once('.')) {
+            // The namespace stands in the name as it does in the subject.
+            Some((namespace, room)) => format!("$ns.{namespace}.{}", subject::decode(room)?),
+            None => subject::decode(text)?,
+        };
+        Self::new(&name).ok()
+    }
+
+    /// The namespace, as a token, and the room of a `$ns` channel.
+    fn namespace(&self) -> Option<(&str, &str)> {
+        let (namespace, room) = self.0.strip_prefix("$ns.")?.split_once('.')?;
+        // A name that no mapping made (an API may publish to any) is like others.
+        let token = subject::decode(namespace).map(|name| subject::encode_token(&name));
+        (token.as_deref() == Some(namespace) && !room.is_empty()).then_some((namespace, room))
     }
 }
 
@@ -118,3 +135,6 @@ impl fmt::Debug for Channel {
         write!(f, "Channel({:?})", &*self.0)
     }
 }
+
+#[cfg(test)]
+mod tests;

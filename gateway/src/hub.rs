@@ -141,6 +141,23 @@ impl Hub {
         self.metrics.deliveries.inc_by(delivered);
     }
 
+    /// Hands a publication to one session, if it is here.
+    pub fn deliver_to(
+        &mut self,
+        publication: &Arc<Publication>,
+        subscriber: Option<&Rc<Subscriber>>,
+    ) {
+        if let Some(position) = publication.position {
+            self.position = position;
+        }
+        let Some(subscriber) = subscriber else { return };
+        let mut encoder = Encoder::new(publication, self.position, &self.namespaces);
+        if subscriber.deliver(encoder.message(subscriber.form), false) {
+            self.dirty.push(subscriber.outbox.clone());
+        }
+        self.metrics.deliveries.inc();
+    }
+
     /// Writes what [`Hub::deliver`] queued: one write for each connection.
     pub fn flush(&mut self) {
         for outbox in self.dirty.drain(..) {

@@ -76,6 +76,17 @@ impl Offset {
     }
 }
 
+impl Offset {
+    /// The furthest place that it names: the client has seen nothing beyond.
+    pub fn furthest(&self) -> Position {
+        let mut furthest = self.position;
+        if let Some((_, sequence)) = &self.channel {
+            furthest.sequence = furthest.sequence.max(*sequence);
+        }
+        furthest
+    }
+}
+
 impl From<Position> for Offset {
     fn from(position: Position) -> Self {
         Self { position, channel: None }

@@ -179,6 +179,7 @@ impl Session {
     async fn try_publish(&self, publication: &mut NewPublication) -> Result<Published, Error> {
         let channel = self.check(publication.channel.as_str(), Action::Publish)?;
         check_event(&publication.event)?;
+        sio::check_args(&publication.args)?;
         let most = self.shard.shared.access.rule(&channel).max_payload;
         if publication.size() > most {
             return Err(Error::new(

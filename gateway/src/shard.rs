@@ -15,6 +15,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use gateway_config::{Config, Recovery};
 use tokio::sync::{Notify, mpsc};
@@ -23,9 +24,10 @@ use tokio_util::task::TaskTracker;
 use crate::auth::access::Access;
 use crate::auth::token::Authenticator;
 use crate::channel::Channel;
-use crate::error::Error;
+use crate::error::{Error, ErrorCode};
 use crate::hub::{CloseReason, Hub, OutboxLimits};
 use crate::metrics::{CodeLabel, Metrics, ReasonLabel, TransportLabel};
+use crate::offset::Position;
 use crate::protocol::engineio::Wire;
 use crate::relay::{FeedItem, Owner, Relay};
 use crate::rules::SharedRules;
@@ -43,6 +45,8 @@ use timers::Timers;
 /// Feed items taken in one round: their frames go out in one gathered write
 /// for each connection.
 const ROUND: usize = 64;
+/// How long a client that is ahead of its shard waits for it.
+const REACH_TIMEOUT: Duration = Duration::from_secs(5);
 /// Bytes read from a socket at once.
 const READ_BUFFER: usize = 64 << 10;
 
@@ -103,6 +107,8 @@ pub struct Shard {
     /// Channels without history that the relay is being asked for.
     joining: RefCell<HashMap<Channel, Rc<Notify>>>,
     open: Cell<usize>,
+    /// The position moved.
+    progress: Notify,
 }
 
 // === impl Shared ===
@@ -151,6 +157,7 @@ impl Shard {
             scratch: RefCell::new(vec![0; READ_BUFFER].into()),
             joining: RefCell::default(),
             open: Cell::new(0),
+            progress: Notify::new(),
         })
     }
 
@@ -167,14 +174,54 @@ impl Shard {
                 }
             }
             self.hub.borrow_mut().flush();
+            self.progress.notify_waiters();
         }
+    }
+
+    /// Waits until this shard is as far as a client that comes to resume: it
+    /// may have been served by a shard, or a gateway, that is a moment ahead,
+    /// and must not be sent again what it has.
+    pub async fn reach(&self, place: Position) -> Result<(), Error> {
+        let behind = || {
+            let position = self.hub.borrow().position();
+            position.epoch == place.epoch && position.sequence < place.sequence
+        };
+        let head = self.shared.relay.head();
+        // Nobody has been there: the replay will say so.
+        if head.epoch != place.epoch || head.sequence < place.sequence {
+            return Ok(());
+        }
+        let arrived = async {
+            loop {
+                let progress = self.progress.notified();
+                if !behind() {
+                    return;
+                }
+                progress.await;
+            }
+        };
+        tokio::time::timeout(REACH_TIMEOUT, arrived).await.map_err(|_| {
+            Error::new(
+                ErrorCode::Unavailable,
+                "this gateway is behind the one that gave the offset; try again in a moment",
+            )
+        })
     }
 
     fn feed(&self, item: &FeedItem, direct: bool) {
         match item {
             FeedItem::Publication(publication) => {
                 self.shared.metrics.publications_received.inc();
-                self.hub.borrow_mut().deliver(publication, direct);
+                // One session's own channel is not in the hub: an entry each
+                // would cost every idle client memory.
+                match publication.channel.as_str().strip_prefix("$sid.") {
+                    Some(id) => {
+                        let session = self.sessions.borrow().get(id).cloned();
+                        let subscriber = session.as_ref().map(|session| &session.subscriber);
+                        self.hub.borrow_mut().deliver_to(publication, subscriber);
+                    }
+                    None => self.hub.borrow_mut().deliver(publication, direct),
+                }
             }
             FeedItem::Position(position) => self.hub.borrow_mut().advance(*position),
             FeedItem::Epoch(position) => {

@@ -54,6 +54,17 @@ impl Pattern {
         if text.len() > 200 || text.chars().any(char::is_control) {
             return Err(PatternError::Invalid(text.escape_debug().to_string()));
         }
+        // A user's id is one token, whatever is in it; so is a socket's.
+        for kind in ["$user", "$sid"] {
+            let id = text.strip_prefix(kind).and_then(|rest| rest.strip_prefix('.'));
+            if let Some(id) = id.filter(|id| !matches!(*id, "" | "*" | ">")) {
+                let tokens = vec![
+                    Token::Literal(kind.to_owned()),
+                    Token::Literal(subject::encode_token(id)),
+                ];
+                return Ok(Self { text: text.to_owned(), tokens });
+            }
+        }
         let words: Vec<&str> = text.split('.').collect();
         let mut tokens = Vec::with_capacity(words.len());
         for (index, word) in words.iter().enumerate() {
@@ -115,11 +126,6 @@ impl Pattern {
             }
         }
         words.next().is_none()
-    }
-
-    /// Whether a channel, given by its name, matches.
-    pub fn matches(&self, channel: &str) -> bool {
-        self.matches_subject(&subject::encode(channel))
     }
 
     /// Whether every channel that `other` matches is matched by this too.

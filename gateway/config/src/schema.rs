@@ -92,7 +92,10 @@ impl Shape {
     pub(crate) fn name(&self) -> String {
         match &self.kind {
             Kind::Section(_) => "section".to_owned(),
-            Kind::List(item) => format!("list of {}s", item.name()),
+            Kind::List(item) => match &item.kind {
+                Kind::Choice(_) => format!("list of {}", item.name()),
+                _ => format!("list of {}s", item.name()),
+            },
             Kind::Text => "text".to_owned(),
             Kind::Period => "time".to_owned(),
             Kind::Pattern => "pattern".to_owned(),

@@ -66,7 +66,7 @@ impl Rig {
         let limits = Limits { publication_bytes: 10_000, batch: 5, ..Limits::default() };
         let state = ApiState {
             relay: Arc::clone(&relay) as Arc<dyn crate::relay::Relay>,
-            shards: Shards {},
+            shards: Shards::new(Vec::new()),
             rules: Rules::new(rules, limits.publication_bytes).shared(),
             keys: Arc::new(ArcSwap::from_pointee(ApiKeys::new(&[]).unwrap())),
             limits: Arc::new(ArcSwap::from_pointee(limits)),

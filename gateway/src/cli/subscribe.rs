@@ -82,7 +82,7 @@ async fn follow(command: &Subscribe) -> Result<(), Failure> {
     let mut socket = connect(command).await?;
     let mut backoff = BACKOFF.0;
     loop {
-        match converse(&mut socket, &mut following, command.json).await? {
+        match converse(socket, &mut following, command.json).await? {
             End::Unread => return Ok(()),
             End::Broken(why) => output::note(&format!("connection lost: {why}; reconnecting")),
         }
@@ -104,9 +104,10 @@ async fn follow(command: &Subscribe) -> Result<(), Failure> {
     }
 }
 
-/// One connection's life.
+/// One connection's life. At its end the socket is closed, so that the
+/// gateway doesn't keep the old session beside the new one.
 async fn converse(
-    socket: &mut Socket,
+    mut socket: Socket,
     following: &mut Following,
     json: bool,
 ) -> Result<End, Failure> {

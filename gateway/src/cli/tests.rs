@@ -119,3 +119,13 @@ fn the_reference_in_the_documentation_is_current() {
         "write the output of `push-gateway config reference` between the marks of docs/configuration.md"
     );
 }
+
+#[test]
+fn the_example_in_the_documentation_is_a_configuration() {
+    let page = include_str!("../../../docs/configuration.md");
+    let (_, rest) = page.split_once("```yaml\n").expect("an example");
+    let (example, _) = rest.split_once("```").expect("its end");
+    let config = Sources::default().load_bytes(example.as_bytes()).unwrap();
+    assert_eq!(config.channels.len(), 2);
+    assert_eq!(config.api.keys[0].name, "shop");
+}

@@ -219,8 +219,8 @@ fn parse_body(name: &str, body: &Object) -> Result<Command, Error> {
 fn parse_order(body: &Object) -> Result<Option<Order>, Error> {
     match (body.text("order")?.as_deref(), body.get("order")) {
         (None, _) => Ok(None),
-        (Some("asc"), _) => Ok(Some(Order::Ascending)),
-        (Some("desc"), _) => Ok(Some(Order::Descending)),
+        (Some("asc" | "oldest"), _) => Ok(Some(Order::Ascending)),
+        (Some("desc" | "newest"), _) => Ok(Some(Order::Descending)),
         (Some(_), field) => Err(field.map_or_else(
             || Error::new(ErrorCode::BadRequest, "`order` must be `asc` or `desc`"),
             |field| field.wrong("must be `asc` (oldest first) or `desc` (newest first)"),

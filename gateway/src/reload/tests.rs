@@ -110,7 +110,7 @@ async fn a_file_that_is_being_written_is_not_taken_half() {
     reload.look().await;
     std::fs::write(&file, "").unwrap();
     let write = async {
-        tokio::time::sleep(SETTLE / 2).await;
+        tokio::time::sleep(Duration::from_millis(100)).await;
         std::fs::write(&file, "channels: [{match: a}, {match: b}]").unwrap();
     };
     tokio::join!(reload.look(), write);

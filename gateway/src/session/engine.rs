@@ -257,7 +257,7 @@ impl Engine {
                 return PollResponse::error(3);
             }
         };
-        for packet in engineio::decode_payload(body) {
+        for packet in engineio::packets(body) {
             match packet {
                 Ok(packet) => self.packet(packet).await,
                 Err(_) => {

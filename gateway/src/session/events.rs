@@ -102,7 +102,7 @@ async fn begin(
             format!("a stream has at most {most} channels"),
         ));
     }
-    let (until, mut pending) = session.join_with(&request.channels).await?;
+    let (until, mut pending) = session.join_with(&request.channels, request.since.as_ref()).await?;
     let resume = match (&request.since, request.last) {
         (Some(offset), _) => Some(Resume::Stream(offset)),
         (None, Some(last)) => Some(Resume::Last(last)),

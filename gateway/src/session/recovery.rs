@@ -120,7 +120,11 @@ impl Session {
     pub(super) async fn join_with(
         self: &Rc<Self>,
         names: &[String],
+        since: Option<&Offset>,
     ) -> Result<(Position, Pending<'_>), Error> {
+        if let Some(since) = since {
+            self.shard.reach(since.furthest()).await?;
+        }
         let mut channels = self.connect_channels();
         let connect = channels.len();
         for name in names {
@@ -148,6 +152,10 @@ impl Session {
         record: &SessionRecord,
         offset: Option<&Offset>,
     ) -> Result<Option<Pending<'_>>, Error> {
+        let starts = record.subscriptions.iter().map(|subscription| subscription.start);
+        for place in starts.chain(offset.map(Offset::furthest)) {
+            self.shard.reach(place).await?;
+        }
         let wanted = self.still_allowed(record);
         for (channel, ..) in &wanted {
             self.shard.join(channel).await?;

@@ -64,6 +64,9 @@ impl Session {
                 format!("a session has at most {most} subscriptions; unsubscribe from one first"),
             ));
         }
+        if let Some(since) = &request.since {
+            self.shard.reach(since.furthest()).await?;
+        }
         self.shard.join(&channel).await?;
         let mut pending = Pending::new(self);
         let position = match &existing {

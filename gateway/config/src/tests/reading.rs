@@ -1,5 +1,7 @@
 //! Good configurations, and the schema.
 
+use std::fmt::Write as _;
+
 use super::{errors, read};
 use crate::{Config, History, Period, Recovery, check, reference, schema};
 
@@ -151,12 +153,12 @@ fn alias_bombs_and_deep_nests_end_in_an_error() {
     let mut bomb = "a0: &a0 [x,x,x,x,x,x,x,x,x,x]\n".to_owned();
     for level in 1..9 {
         let before = format!("*a{},", level - 1).repeat(10);
-        bomb += &format!("a{level}: &a{level} [{}]\n", before.trim_end_matches(','));
+        writeln!(bomb, "a{level}: &a{level} [{}]", before.trim_end_matches(',')).unwrap();
     }
     assert!(errors(&bomb).contains("unfolds to more than 50000 values"), "{}", errors(&bomb));
     let mut chain = "a0: &a0 [x]\n".to_owned();
     for level in 1..100 {
-        chain += &format!("a{level}: &a{level} [*a{}]\n", level - 1);
+        writeln!(chain, "a{level}: &a{level} [*a{}]", level - 1).unwrap();
     }
     assert!(errors(&chain).contains("nests deeper than 32"), "{}", errors(&chain));
     for open in ["[", "{a: ", "- "] {

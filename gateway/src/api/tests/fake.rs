@@ -10,7 +10,7 @@ use crate::channel::Channel;
 use crate::offset::Position;
 use crate::publication::{NewPublication, Publication, Published};
 use crate::relay::{
-    Claim, HistoryPage, HistoryQuery, Relay, RelayError, RelayStatus, Replay, Replayed,
+    Claim, HistoryPage, HistoryQuery, Owner, Relay, RelayError, RelayStatus, Replay, Replayed,
     SessionRecord, Sessions,
 };
 
@@ -103,17 +103,26 @@ impl Relay for FakeRelay {
 struct NoSessions;
 
 impl Sessions for NoSessions {
+    fn create<'a>(
+        &'a self,
+        _: &'a Arc<str>,
+        _: SessionRecord,
+    ) -> BoxFuture<'a, Result<Owner, RelayError>> {
+        Box::pin(async { Ok(Owner(1)) })
+    }
+
     fn put<'a>(
         &'a self,
         _: &'a Arc<str>,
+        _: Owner,
         _: SessionRecord,
     ) -> BoxFuture<'a, Result<bool, RelayError>> {
         Box::pin(async { Ok(true) })
     }
 
-    fn closed(&self, _: &Arc<str>) {}
+    fn closed(&self, _: &Arc<str>, _: Owner) {}
 
-    fn delete(&self, _: &Arc<str>) {}
+    fn delete(&self, _: &Arc<str>, _: Owner) {}
 
     fn claim<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<Claim, RelayError>> {
         Box::pin(async { Ok(Claim::Unknown) })

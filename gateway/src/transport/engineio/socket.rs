@@ -96,11 +96,15 @@ pub async fn adopt(shard: &Rc<Shard>, sid: &str, stream: std::net::TcpStream, le
 
 /// A WebSocket that wants to carry a session from now on.
 async fn probe(shard: &Rc<Shard>, sid: &str, stream: TcpStream, leftover: Bytes) {
-    let Some(engine) = shard.engine(sid) else { return };
-    // The session has its WebSocket already, or is about to: this one is
-    // closed, as the reference does, and the session goes on.
-    let Some(probe) = engine.begin_upgrade() else { return };
     let stream = Rc::new(stream);
+    let engine = shard.engine(sid);
+    let begun = engine.and_then(|engine| Some((engine.begin_upgrade()?, engine)));
+    let Some((probe, engine)) = begun else {
+        // The session has its WebSocket already, or is about to, or is gone:
+        // this one is closed, as the reference does, and the session goes on.
+        let _ = stream.try_write(&ws::close(1000, ""));
+        return;
+    };
     probe.attach_socket(stream.clone());
     run(shard, engine, stream, leftover, Some(probe)).await;
 }
