@@ -1,4 +1,4 @@
-//! One list of errors for every protocol: Socket.IO acks and CONNECT_ERROR,
+//! One list of errors for every protocol: Socket.IO acks and `CONNECT_ERROR`,
 //! `/ws` errors, problem+json.
 
 use std::borrow::Cow;
@@ -145,7 +145,7 @@ impl Error {
     }
 
     /// `{"code":…,"message":…,"retry":…}`, the form of acks, `/ws` and
-    /// CONNECT_ERROR's `data`.
+    /// `CONNECT_ERROR`'s `data`.
     pub fn to_json(&self) -> serde_json::Value {
         serde_json::json!({
             "code": self.code.as_str(),

@@ -1,5 +1,5 @@
 //! What the gateway counts. Handed to the parts that count, encoded at
-//! `/metrics` as OpenMetrics.
+//! `/metrics` (`OpenMetrics`).
 
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
 use prometheus_client::metrics::counter::Counter;

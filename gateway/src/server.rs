@@ -128,7 +128,8 @@ impl Running {
             .map_err(|source| StartError::Listen { listen: listen.clone(), source })?;
         let client = listeners
             .first()
-            .map_or(Err(std::io::ErrorKind::AddrNotAvailable.into()), |l| l.local_addr())?;
+            .ok_or(std::io::ErrorKind::AddrNotAvailable.into())
+            .and_then(std::net::TcpListener::local_addr)?;
         let (feeds, feed_receivers): (Vec<_>, Vec<_>) =
             (0..count).map(|_| mpsc::channel(FEED_QUEUE)).unzip();
         let (controls, control_receivers): (Vec<_>, Vec<_>) =

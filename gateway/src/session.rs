@@ -42,9 +42,9 @@ pub mod socketio;
 pub mod subscribe;
 
 /// A resume point is renewed at least so often (5 minutes).
-const POSITION_PERIOD_MOST: std::time::Duration = std::time::Duration::from_secs(300);
+const POSITION_PERIOD_MOST: std::time::Duration = std::time::Duration::from_mins(5);
 /// A client is told so long before its token's time is over.
-const EXPIRING_NOTICE: std::time::Duration = std::time::Duration::from_secs(60);
+const EXPIRING_NOTICE: std::time::Duration = std::time::Duration::from_mins(1);
 /// Publications in one answer to a client's `history`.
 const HISTORY_LIMIT: usize = 1_000;
 
@@ -336,7 +336,7 @@ impl Session {
         // speak at once.
         let spread =
             self.id.bytes().fold(0_u32, |sum, byte| sum.wrapping_mul(31) + u32::from(byte));
-        let period = period - period * (spread % 100) / 1_000;
+        let period = period.saturating_sub(period * (spread % 100) / 1_000);
         self.shard.timers.set_after(self.weak(), Timer::Position, period)
     }
 

@@ -2,13 +2,13 @@
 //!
 //! # Layout
 //!
-//! - [`http`]: a shard's listener: HTTP requests to their handlers
+//! - [`http`]: a shard's listener, and HTTP requests to their handlers
 //! - [`request`]: what a request says, and refusals
 //! - [`origin`]: which web pages may call (CORS)
 //! - [`engineio`]: long-polling and upgrades
 //! - [`websocket`]: a WebSocket's reading end
-//! - [`plain`]: `/ws`
-//! - [`sse`]: `/sse`
+//! - [`plain`]: serves `/ws`
+//! - [`sse`]: serves `/sse`
 
 pub mod engineio;
 pub mod http;

@@ -242,6 +242,7 @@ fn first<T: DeserializeOwned>(args: &Args) -> Result<T, Error> {
     serde_json::from_slice(json_of(args)?).map_err(bad_request)
 }
 
+#[allow(clippy::needless_pass_by_value)] // The form that `map_err` takes.
 fn bad_request(error: serde_json::Error) -> Error {
     Error::new(ErrorCode::BadRequest, format!("the command's argument is not of its form: {error}"))
 }

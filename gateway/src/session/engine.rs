@@ -92,6 +92,7 @@ pub enum BodyError {
 }
 
 #[derive(Debug)]
+#[allow(clippy::struct_excessive_bools)] // Independent facts, not one state in disguise.
 struct State {
     transport: Transport,
     phase: Phase,
@@ -137,11 +138,10 @@ impl Engine {
         opening: &Opening,
         websocket: bool,
     ) -> Result<Rc<Self>, NoRandomness> {
-        let shared = &shard.shared;
-        let parts = SidParts { gateway: shared.gateway, shard: shard.index };
+        let parts = SidParts { gateway: shard.shared.gateway, shard: shard.index };
         let now = Instant::now();
         let engine = Rc::new(Self {
-            sid: shared.sid_key.issue(parts)?,
+            sid: shard.shared.sid_key.issue(parts)?,
             outbox: Outbox::new(shard.outbox_limits()),
             shard: shard.clone(),
             session: OnceCell::new(),
@@ -152,7 +152,7 @@ impl Engine {
                 posting: false,
                 probed: false,
                 awaiting_pong: false,
-                deadline: now + shared.config.socketio.ping_interval.get(),
+                deadline: now + shard.shared.config.socketio.ping_interval.get(),
             }),
             probe: RefCell::new(None),
             heartbeat: Cell::new(None),
@@ -160,9 +160,8 @@ impl Engine {
         });
         shard.engines.borrow_mut().insert(engine.sid.clone(), engine.clone());
         engine.schedule_heartbeat();
-        let session = app.open(&engine, opening);
         // It was just made: nobody has set it.
-        let _ = engine.session.set(session);
+        let _ = engine.session.set(app.open(&engine, opening));
         shard.opened(engine.labels());
         Ok(engine)
     }
@@ -258,13 +257,11 @@ impl Engine {
             }
         };
         for packet in engineio::packets(body) {
-            match packet {
-                Ok(packet) => self.packet(packet).await,
-                Err(_) => {
-                    self.abort(CloseReason::ParseError);
-                    return PollResponse::error(3);
-                }
-            }
+            let Ok(packet) = packet else {
+                self.abort(CloseReason::ParseError);
+                return PollResponse::error(3);
+            };
+            self.packet(packet).await;
             if self.is_closed() {
                 break;
             }

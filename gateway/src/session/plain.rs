@@ -81,7 +81,7 @@ impl Plain {
     async fn request(self: &Rc<Self>, text: &[u8]) {
         let Request { id, command } = match json::parse(text) {
             Ok(request) => request,
-            Err((id, error)) => return self.fail(id, &error),
+            Err((id, error)) => return self.fail(id.as_ref(), &error),
         };
         if let Command::Connect { token } = &command {
             if self.session.get().is_some() {
@@ -89,12 +89,12 @@ impl Plain {
                     ErrorCode::BadRequest,
                     "`connect` comes first or not at all; renew a token with `refresh`",
                 );
-                return self.fail(id, &error);
+                return self.fail(id.as_ref(), &error);
             }
             let token = token.clone().or_else(|| self.token.borrow_mut().take());
             if self.connect(token).await {
                 let session = self.session.get().map(|session| session.id.clone());
-                self.ok(id, &serde_json::json!({ "session": session }));
+                self.ok(id.as_ref(), &serde_json::json!({ "session": session }));
             }
             return;
         }
@@ -122,8 +122,8 @@ impl Plain {
             Command::Connect { .. } => return,
         };
         match answer {
-            Ok(body) => self.ok(id, &body),
-            Err(error) => self.fail(id, &error),
+            Ok(body) => self.ok(id.as_ref(), &body),
+            Err(error) => self.fail(id.as_ref(), &error),
         }
     }
 
@@ -171,24 +171,24 @@ impl Plain {
             Ok(since) => SubscribeRequest { channel, since, last, meta: false },
             Err(error) => {
                 let error: crate::offset::OffsetError = error;
-                return self.fail(id, &error.into());
+                return self.fail(id.as_ref(), &error.into());
             }
         };
         match session.subscribe(&request).await {
             Ok((subscribed, pending)) => {
-                self.ok(id, &subscribed.to_json(&request.channel));
+                self.ok(id.as_ref(), &subscribed.to_json(&request.channel));
                 pending.settle();
             }
-            Err(error) => self.fail(id, &error),
+            Err(error) => self.fail(id.as_ref(), &error),
         }
     }
 
-    fn ok(&self, id: Option<json::RequestId>, body: &serde_json::Value) {
-        self.send(json::ok(id.as_ref(), body));
+    fn ok(&self, id: Option<&json::RequestId>, body: &serde_json::Value) {
+        self.send(json::ok(id, body));
     }
 
-    fn fail(&self, id: Option<json::RequestId>, error: &Error) {
-        self.send(json::error(id.as_ref(), error));
+    fn fail(&self, id: Option<&json::RequestId>, error: &Error) {
+        self.send(json::error(id, error));
     }
 
     /// The client can't be let in: it is told, then closed. Always false.

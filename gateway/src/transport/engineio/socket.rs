@@ -1,4 +1,4 @@
-//! WebSockets of Engine.IO sessions: new ones, and those that upgrade a
+//! Web sockets of Engine.IO sessions: new ones, and those that upgrade a
 //! polling session, which move to the shard that holds it.
 
 use std::cell::{Cell, RefCell};
