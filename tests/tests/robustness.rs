@@ -157,3 +157,22 @@ async fn every_upgrade_has_its_own_timeout() {
 }
 
 // --- one for all ---
+
+#[tokio::test]
+async fn one_post_of_many_commands_holds_nobody_up() {
+    let gateway = Gateway::start(&format!("client: {{shards: 1}}\n{HISTORY}"));
+    many(&gateway, "log.a", 1000).await;
+    let session = Polling::joined(&gateway).await;
+    let command = r#"42["push:history",{"channel":"log.a","limit":1000}]"#;
+    let mut body = vec![command; 900_000 / command.len()].join("\u{1e}");
+    body.truncate(900_000);
+    let hostile = tokio::spawn(async move {
+        let _ = session.try_post(body).await;
+    });
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let asked = std::time::Instant::now();
+    Polling::joined(&gateway).await;
+    eprintln!("another client waited {:?}", asked.elapsed());
+    assert!(asked.elapsed() < Duration::from_secs(2));
+    hostile.abort();
+}

@@ -18,6 +18,7 @@ use crate::protocol::engineio::{self, Handshake, Message, Packet, Wire};
 use crate::protocol::websocket;
 use crate::shard::Shard;
 use crate::shard::timers::{Timed, Timer, TimerKey};
+use crate::shard::turn::Turn;
 
 /// How long a close waits for the poll that fetches it (engine.io
 /// `polling.ts`, `closeTimeout`).
@@ -258,7 +259,9 @@ impl Engine {
                 return PollResponse::error(3);
             }
         };
-        for packet in engineio::decode_payload(body) {
+        let mut turn = Turn::begin();
+        for packet in engineio::packets(body) {
+            turn.pass().await;
             match packet {
                 Ok(packet) => self.packet(packet).await,
                 Err(_) => {
@@ -266,6 +269,7 @@ impl Engine {
                     return PollResponse::error(3);
                 }
             }
+            self.check_outbox();
             if self.is_closed() {
                 break;
             }

@@ -19,6 +19,7 @@ use crate::hub::{CloseReason, Outbox};
 use crate::protocol::engineio::Wire;
 use crate::protocol::websocket::{self, Message, Reader};
 use crate::shard::Shard;
+use crate::shard::turn::Turn;
 
 /// How long a peer has to take what is left before its socket is closed.
 const FINISH_TIMEOUT: Duration = Duration::from_secs(5);
@@ -76,7 +77,9 @@ async fn read(
     inbound: &impl Inbound,
 ) -> CloseReason {
     loop {
+        let mut turn = Turn::begin();
         for message in messages.drain(..) {
+            turn.pass().await;
             if let Some(reason) = inbound.outbox().ended() {
                 return reason;
             }
