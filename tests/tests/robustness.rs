@@ -115,6 +115,35 @@ async fn many(gateway: &Gateway, channel: &str, count: usize) {
 }
 
 #[tokio::test]
+async fn a_replay_longer_than_the_outbox_arrives() {
+    let gateway = Gateway::start(SMALL_OUTBOX);
+    many(&gateway, "log.a", 500).await;
+    let mut plain = Plain::connect(&gateway).await;
+    plain.call("subscribe", &json!({"channel": "log.a", "last": 500})).await.unwrap();
+    for n in 0..500 {
+        assert_eq!(plain.publication().await["data"], n);
+    }
+}
+
+#[tokio::test]
+async fn a_recovery_longer_than_the_outbox_arrives() {
+    let gateway = Gateway::start(SMALL_OUTBOX);
+    for transport in Transport::ALL {
+        let mut socket = Socket::connect(&gateway, transport).await;
+        socket.subscribe("log.a").await;
+        say(&gateway, "log.a", "first").await;
+        assert_eq!(socket.app_event().await.args[0], "first");
+        let credentials = socket.credentials();
+        socket.close_engine().await;
+        many(&gateway, "log.a", 500).await;
+        let mut socket = Socket::join(&gateway, transport, "/", Some(&credentials)).await.unwrap();
+        for n in 0..500 {
+            assert_eq!(socket.app_event().await.args[0], n);
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_client_that_reads_is_not_slow() {
     let gateway = Gateway::start("limits: {outboxMessages: 30}");
     let mut plain = Plain::connect(&gateway).await;
