@@ -9,6 +9,7 @@ use tests::Gateway;
 use tests::api::{call, metric, say};
 use tests::engineio::{Polling, endpoint};
 use tests::http::{request, send};
+use tests::patience::eventually;
 use tests::plain::Plain;
 use tests::socketio::{Socket, Transport};
 use tests::sse::Sse;
@@ -168,6 +169,35 @@ async fn a_slow_polling_client_learns_it_with_its_next_poll() {
     session.ended().await;
     assert!(asked.elapsed() < Duration::from_secs(10), "at once, not by its ping's timeout");
     assert_eq!(number(&gateway, "push_connections").await, 0.0);
+}
+
+#[tokio::test]
+async fn who_takes_nothing_keeps_nothing() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let gateway = Gateway::start("socketio: {pingInterval: 1s, pingTimeout: 1s}");
+    let session = Polling::joined(&gateway).await;
+    session.post(r#"420["push:subscribe","news"]"#).await;
+    session.get().await;
+    let large = "x".repeat(900_000);
+    for _ in 0..4 {
+        say(&gateway, "news", &*large).await;
+    }
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4096).unwrap();
+    let mut socket = socket.connect(gateway.client_address().parse().unwrap()).await.unwrap();
+    let path = session.url.rsplit_once("/socket.io").unwrap().1;
+    let head = format!("GET /socket.io{path} HTTP/1.1\r\nhost: gateway\r\n\r\n");
+    socket.write_all(head.as_bytes()).await.unwrap();
+    eventually("its end", async || number(&gateway, "push_connections").await == 0.0).await;
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    // Its answer is gone too: what comes now is only what lay in the kernel.
+    let (mut got, mut buffer) = (0, vec![0; 1 << 16]);
+    while let Ok(Ok(more @ 1..)) =
+        tokio::time::timeout(Duration::from_secs(5), socket.read(&mut buffer)).await
+    {
+        got += more;
+    }
+    assert!(got < 3_600_000, "{got} bytes");
 }
 
 // --- in the middle ---

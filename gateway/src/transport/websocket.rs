@@ -11,10 +11,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::upgrade::Upgraded;
-use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout, timeout_at};
 
+use super::patient::Patient;
 use crate::hub::{CloseReason, Outbox};
 use crate::protocol::engineio::Wire;
 use crate::protocol::websocket::{self, Message, Reader};
@@ -47,7 +47,7 @@ enum Event {
 /// Takes the socket out of an HTTP connection that has been upgraded, with
 /// the bytes that came behind its handshake.
 pub fn into_stream(upgraded: Upgraded) -> Option<(TcpStream, Bytes)> {
-    let parts = upgraded.downcast::<TokioIo<TcpStream>>().ok()?;
+    let parts = upgraded.downcast::<Patient>().ok()?;
     Some((parts.io.into_inner(), parts.read_buf))
 }
 
