@@ -26,7 +26,7 @@ use crate::metrics::{RefusedLabel, Source, SourceLabel};
 use crate::offset::Position;
 use crate::protocol::engineio::{Message, Wire};
 use crate::protocol::{json, socketio as sio, sse};
-use crate::publication::{NewPublication, Published, Value, check_event};
+use crate::publication::{NewPublication, Published, Value, check_event, check_id};
 use crate::shard::Shard;
 use crate::shard::timers::{Timed, Timer, TimerKey};
 
@@ -178,6 +178,7 @@ impl Session {
     async fn try_publish(&self, publication: &mut NewPublication) -> Result<Published, Error> {
         let channel = self.check(publication.channel.as_str(), Action::Publish)?;
         check_event(&publication.event)?;
+        publication.id.as_deref().map_or(Ok(()), check_id)?;
         let most = self.shard.shared.access.rule(&channel).max_payload;
         if publication.size() > most {
             return Err(Error::new(
