@@ -212,6 +212,7 @@ impl Session {
     fn drop_forbidden(&self) {
         let identity = self.identity();
         let mapped = &*self.namespace != "/";
+        let joined = self.connect_channels();
         let gone: Vec<Channel> = self
             .subscriptions
             .borrow()
@@ -219,10 +220,10 @@ impl Session {
             .filter(|(channel, subscription)| match subscription.origin {
                 Origin::Command => {
                     let access = &self.shard.shared.access;
-                    !identity.join.contains(channel)
+                    !joined.contains(channel)
                         && access.check(&identity, channel, mapped, Action::Subscribe).is_err()
                 }
-                Origin::Connect => !channel.is_system() && !identity.join.contains(channel),
+                Origin::Connect => !joined.contains(channel),
             })
             .map(|(channel, _)| channel.clone())
             .collect();

@@ -200,6 +200,47 @@ async fn who_takes_nothing_keeps_nothing() {
     assert!(got < 3_600_000, "{got} bytes");
 }
 
+// --- limits and walls ---
+
+#[tokio::test]
+async fn a_clients_publication_has_an_id_of_bounded_length() {
+    let gateway = Gateway::start(HISTORY);
+    let mut plain = Plain::connect(&gateway).await;
+    for id in ["x".repeat(201), "two\nlines".into(), String::new()] {
+        let publish = json!({"channel": "log.a", "data": 1, "id": id});
+        let refused = plain.call("publish", &publish).await.unwrap_err();
+        assert_eq!(refused["code"], "bad_request", "{refused}");
+    }
+}
+
+#[tokio::test]
+async fn namespaces_never_share_a_room() {
+    for bad in ["/a.b", "//a"] {
+        let config = format!("socketio: {{namespaces: [\"/\", \"/a\", \"{bad}\"]}}");
+        let refused = Gateway::try_start(&config).err().expect("refused");
+        assert!(refused.contains("socketio.namespaces[2]"), "{refused}");
+    }
+}
+
+#[tokio::test]
+async fn a_new_token_takes_what_the_old_one_joined_in_every_namespace() {
+    let gateway = Gateway::start(&format!("{AUTH}socketio: {{namespaces: [\"/\", \"/admin\"]}}"));
+    for namespace in ["/", "/admin"] {
+        let old = mint(&json!({"sub": "ada", "exp": now() + 600, "join": ["room"]}));
+        let new = mint(&json!({"sub": "ada", "exp": now() + 600}));
+        let auth = json!({"token": old});
+        let mut socket =
+            Socket::join(&gateway, Transport::WebSocket, namespace, Some(&auth)).await.unwrap();
+        let ack = socket.call("push:refresh", &[json!(new)]).await;
+        assert_eq!(ack["ok"], true);
+        eventually("the end of the subscription", async || {
+            let channels = tests::api::read(&gateway, None, "/v1/channels").await;
+            !channels.text().contains("room")
+        })
+        .await;
+    }
+}
+
 // --- in the middle ---
 
 #[tokio::test]
