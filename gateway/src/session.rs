@@ -26,7 +26,7 @@ use crate::metrics::{RefusedLabel, Source, SourceLabel};
 use crate::offset::Position;
 use crate::protocol::engineio::{Message, Wire};
 use crate::protocol::{json, socketio as sio, sse};
-use crate::publication::{NewPublication, Published, Value, check_event};
+use crate::publication::{NewPublication, Published, Value, check_event, check_id};
 use crate::shard::Shard;
 use crate::shard::timers::{Timed, Timer, TimerKey};
 
@@ -179,6 +179,7 @@ impl Session {
         let channel = self.check(publication.channel.as_str(), Action::Publish)?;
         check_event(&publication.event)?;
         sio::check_args(&publication.args)?;
+        publication.id.as_deref().map_or(Ok(()), check_id)?;
         let most = self.shard.shared.access.rule(&channel).max_payload;
         if publication.size() > most {
             return Err(Error::new(
@@ -212,6 +213,7 @@ impl Session {
     fn drop_forbidden(&self) {
         let identity = self.identity();
         let mapped = &*self.namespace != "/";
+        let joined = self.connect_channels();
         let gone: Vec<Channel> = self
             .subscriptions
             .borrow()
@@ -219,10 +221,10 @@ impl Session {
             .filter(|(channel, subscription)| match subscription.origin {
                 Origin::Command => {
                     let access = &self.shard.shared.access;
-                    !identity.join.contains(channel)
+                    !joined.contains(channel)
                         && access.check(&identity, channel, mapped, Action::Subscribe).is_err()
                 }
-                Origin::Connect => !channel.is_system() && !identity.join.contains(channel),
+                Origin::Connect => !joined.contains(channel),
             })
             .map(|(channel, _)| channel.clone())
             .collect();

@@ -8,6 +8,7 @@
 //!
 //! - [`control`]: what other threads ask of a shard
 //! - [`timers`]: one wheel of timers for all its sessions
+//! - [`turn`]: how long one client may keep the others waiting
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -38,6 +39,7 @@ use crate::upstream::Upstream;
 
 pub mod control;
 pub mod timers;
+pub mod turn;
 
 pub use control::{ChannelCounts, Control, ShardHandle, Shards};
 use timers::Timers;

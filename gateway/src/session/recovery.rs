@@ -108,7 +108,7 @@ impl Session {
     }
 
     /// The channels of [`Session::join_all`].
-    fn connect_channels(&self) -> Vec<Channel> {
+    pub(super) fn connect_channels(&self) -> Vec<Channel> {
         let identity = self.identity();
         let mut channels = vec![Channel::all()];
         channels.extend(identity.user.as_deref().and_then(|user| Channel::user(user).ok()));

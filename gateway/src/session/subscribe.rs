@@ -214,14 +214,11 @@ impl<'a> Pending<'a> {
             return;
         }
         let outbox = &self.session.subscriber.outbox;
-        let mut sent = 0;
-        for message in &self.replayed {
-            if !outbox.queue(message) {
-                break;
-            }
-            sent += 1;
+        let replayed = std::mem::take(&mut self.replayed);
+        if outbox.queue_replay(&replayed) {
+            self.session.shard.shared.metrics.deliveries.inc_by(replayed.len() as u64);
         }
-        self.session.shard.shared.metrics.deliveries.inc_by(sent);
+        drop(replayed);
         outbox.flush();
         self.session.subscriber.release();
         self.session.start_positions();
