@@ -216,7 +216,7 @@ impl Urls {
 }
 
 /// The built `push-gateway`, of the profile that the suite itself was built
-/// with; or the program that `PUSH_GATEWAY_BIN` names.
+/// with; or the program that `PUSHCLUSTER_GATEWAY_BIN` names.
 ///
 /// # Panics
 ///
@@ -225,7 +225,7 @@ impl Urls {
 pub fn binary() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     BINARY.get_or_init(|| {
-        if let Some(named) = std::env::var_os("PUSH_GATEWAY_BIN") {
+        if let Some(named) = std::env::var_os("PUSHCLUSTER_GATEWAY_BIN") {
             return named.into();
         }
         let suite = std::env::current_exe().expect("a running program has a path");
