@@ -255,15 +255,19 @@ impl Session {
 
     /// Tells the client something of the gateway's own, in its protocol.
     pub fn notify(&self, event: &str, data: &serde_json::Value) {
-        let message = match self.protocol() {
+        self.subscriber.outbox.send(&self.notice(event, data));
+    }
+
+    /// The same, to be sent later.
+    fn notice(&self, event: &str, data: &serde_json::Value) -> Message {
+        match self.protocol() {
             Protocol::Socketio => sio::event(&self.namespace, event, &[Value::json(data)], None),
             Protocol::Websocket => {
                 let text = serde_json::json!({ "event": event, "data": data }).to_string();
                 Message::One(Wire::text(&[text.as_bytes()]))
             }
             Protocol::Sse => Message::One(Wire::raw(sse::notice(event, data))),
-        };
-        self.subscriber.outbox.send(&message);
+        }
     }
 
     /// Tells the client its position, unless a replay is under way: then its

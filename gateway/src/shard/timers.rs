@@ -37,7 +37,7 @@ pub enum Timer {
 pub type TimerKey = delay_queue::Key;
 
 /// The wheel panics at a timer more than two years ahead.
-const FARTHEST: Duration = Duration::from_secs(365 * 86_400);
+const FARTHEST: Duration = Duration::from_hours(365 * 24);
 
 /// All timers of a shard.
 #[derive(Default)]
