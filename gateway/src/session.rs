@@ -103,6 +103,32 @@ pub struct NewSession {
     pub engine: Weak<engine::Engine>,
 }
 
+/// A session that its client hasn't been told of. Dropped, whether by an
+/// error, a panic or because the client is gone: it ends.
+pub(crate) struct Unannounced(Option<Rc<Session>>);
+
+// === impl Unannounced ===
+
+impl Unannounced {
+    /// Of this session.
+    pub(crate) fn new(session: &Rc<Session>) -> Self {
+        Self(Some(session.clone()))
+    }
+
+    /// The client has it now.
+    pub(crate) fn announced(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Unannounced {
+    fn drop(&mut self) {
+        if let Some(session) = self.0.take() {
+            session.end(false);
+        }
+    }
+}
+
 // === impl Session ===
 
 impl Session {

@@ -292,6 +292,12 @@ impl Shard {
 
     // --- counting ---
 
+    /// Something panicked; it alone ends.
+    pub fn panicked(&self, what: &str) {
+        self.shared.metrics.panics.inc();
+        tracing::error!("{what} failed by a fault of the gateway");
+    }
+
     /// A request was refused.
     pub fn refused(&self, error: &Error) {
         let label = CodeLabel { code: error.code.as_str() };
