@@ -6,7 +6,7 @@
 //! |---|---|
 //! | `yaml gateway` | a configuration: a gateway starts with it, in place of the one before. A page without one has a gateway without configuration. It is also the file `push.yaml` |
 //! | `sh run` | run by `bash`, to its end; variables and functions stay for the blocks after it |
-//! | `js run` | run by Node.js, beside the blocks after it until the page ends |
+//! | `js run` | run by Node.js, beside the blocks after it until the page ends; `WebSocket` is there as in a browser |
 //! | `text output`, `json output` | what the last run block prints, line by line; `…` stands for anything |
 //! | `text output of=NAME` | what the block marked `as=NAME` prints next |
 //!
@@ -116,6 +116,9 @@ impl Run {
         std::fs::create_dir_all(folder.join("bin")).expect("the scratch folder is writable");
         let modules = Path::new(env!("CARGO_MANIFEST_DIR")).join("clients/node_modules");
         std::os::unix::fs::symlink(modules, folder.join("node_modules")).expect("a new link");
+        // Node.js has had it since version 22.
+        let shim = "import { WebSocket } from \"ws\";\nglobalThis.WebSocket ??= WebSocket;\n";
+        std::fs::write(folder.join("bin/browser.mjs"), shim).expect("the scratch folder is writable");
         let path = std::env::var("PATH").unwrap_or_default();
         let (sender, receiver) = tokio::net::unix::pipe::pipe().expect("a pipe can be had");
         let mut shell = Command::new("bash")
@@ -207,7 +210,7 @@ impl Run {
             }
             "js" => {
                 write(&format!("{name}.mjs")).map_err(|error| error.to_string())?;
-                self.tell(&format!("node {name}.mjs >{name}.out 2>&1 </dev/null &"));
+                self.tell(&format!("node --import ./bin/browser.mjs {name}.mjs >{name}.out 2>&1 </dev/null &"));
                 Ok(())
             }
             other => Err(format!("a block in `{other}` can't be run; `sh` and `js` can")),
@@ -257,9 +260,10 @@ impl Run {
         ]
     }
 
-    /// Where a page shows an output at all, it shows all of it.
+    /// Where a page shows the output of something that has ended, it shows all
+    /// of it.
     fn finish(self) -> Result<(), String> {
-        for (name, lines) in &self.compared {
+        for (name, lines) in self.compared.iter().filter(|(name, _)| self.over.contains(name)) {
             let output = self.output(name);
             if output.lines().count() > *lines {
                 return Err(format!("the page shows {lines} lines of {name}; it printed\n{output}"));
