@@ -8,6 +8,7 @@
 //! - [`commands`]: `push:subscribe` and the like
 //! - [`plain`]: a plain WebSocket
 //! - [`events`]: a Server-Sent Events stream
+//! - [`history`]: reading a channel's history
 //! - [`subscribe`]: subscribing with resume, for all protocols
 //! - [`recovery`]: connection state recovery
 
@@ -16,8 +17,6 @@ use std::collections::HashMap;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::SystemTime;
-
-use tokio::time::Instant;
 
 use crate::auth::{Action, Identity};
 use crate::channel::Channel;
@@ -28,13 +27,13 @@ use crate::offset::Position;
 use crate::protocol::engineio::{Message, Wire};
 use crate::protocol::{json, socketio as sio, sse};
 use crate::publication::{NewPublication, Published, Value, check_event};
-use crate::relay::HistoryQuery;
 use crate::shard::Shard;
 use crate::shard::timers::{Timed, Timer, TimerKey};
 
 pub mod commands;
 pub mod engine;
 pub mod events;
+pub mod history;
 pub mod plain;
 pub mod recovery;
 pub mod sid;
@@ -45,8 +44,8 @@ pub mod subscribe;
 const POSITION_PERIOD_MOST: std::time::Duration = std::time::Duration::from_mins(5);
 /// A client is told so long before its token's time is over.
 const EXPIRING_NOTICE: std::time::Duration = std::time::Duration::from_mins(1);
-/// Publications in one answer to a client's `history`.
-const HISTORY_LIMIT: usize = 1_000;
+/// How far the timer and the clock may be apart.
+const EXPIRING_SLACK: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// One client in one namespace: a Socket.IO socket, a plain WebSocket, or an
 /// SSE stream.
@@ -192,33 +191,6 @@ impl Session {
         Ok(self.shard.shared.relay.publish(publication.clone()).await?)
     }
 
-    /// Reads a channel's history for the client.
-    pub async fn history(
-        &self,
-        name: &str,
-        mut query: HistoryQuery,
-    ) -> Result<serde_json::Value, Error> {
-        query.channel = self.check(name, Action::History)?;
-        query.limit = query.limit.clamp(1, HISTORY_LIMIT);
-        let page = self.shard.shared.relay.history(query).await?;
-        let publications: Vec<_> = page
-            .publications
-            .iter()
-            .filter_map(|p| {
-                let offset = p.position.map(|position| position.to_string());
-                let wire = json::publication(p, offset.as_deref());
-                serde_json::from_slice::<Box<serde_json::value::RawValue>>(wire.payload()).ok()
-            })
-            .collect();
-        let answer = serde_json::json!({
-            "channel": name,
-            "publications": publications,
-            "offset": page.head.to_string(),
-            "complete": page.complete,
-        });
-        Ok(answer)
-    }
-
     /// A new token for a session whose old one ends.
     pub async fn refresh(self: &Rc<Self>, token: &str) -> Result<serde_json::Value, Error> {
         let identity = self.shard.shared.auth.authenticate(Some(token)).await?;
@@ -347,15 +319,20 @@ impl Session {
         let Some(expires) = self.identity.borrow().expires else { return };
         let left = expires.duration_since(SystemTime::now()).unwrap_or_default();
         let wait = if self.warned.get() { left } else { left.saturating_sub(EXPIRING_NOTICE) };
-        let at = Instant::now() + wait;
-        self.expiry_timer.set(Some(self.shard.timers.set(self.weak(), Timer::Expiry, at)));
+        self.expiry_timer.set(Some(self.shard.timers.set_after(self.weak(), Timer::Expiry, wait)));
     }
 
     fn expiring(self: &Rc<Self>) {
         self.expiry_timer.set(None);
         let Some(expires) = self.identity.borrow().expires else { return };
-        if SystemTime::now() < expires {
-            self.warned.set(true);
+        if let Ok(left) = expires.duration_since(SystemTime::now())
+            && !left.is_zero()
+        {
+            // Earlier: a timer has an end, a token may have none in sight.
+            let near = left <= EXPIRING_NOTICE + EXPIRING_SLACK;
+            if !near || self.warned.replace(true) {
+                return self.schedule_expiry();
+            }
             self.notify("push:expiring", &serde_json::json!({ "expires": unix_seconds(expires) }));
             self.schedule_expiry();
             return;

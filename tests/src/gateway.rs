@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, sync_channel};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::SystemTime;
 
@@ -150,10 +150,11 @@ impl Gateway {
             .spawn()
             .map_err(|error| format!("{}: {error}", binary().display()))?;
         let log = Arc::new(Mutex::new(Vec::new()));
-        let (lines, printed) = channel();
+        let (lines, printed) = sync_channel(100);
         if let Some(stdout) = child.stdout.take() {
             follow(stdout, Arc::clone(&log), move |line| {
-                let _ = lines.send(line.to_owned());
+                // Only what it prints at its start is awaited.
+                let _ = lines.try_send(line.to_owned());
             });
         }
         if let Some(stderr) = child.stderr.take() {
@@ -215,7 +216,7 @@ impl Urls {
 }
 
 /// The built `push-gateway`, of the profile that the suite itself was built
-/// with; or the program that `PUSH_GATEWAY_BIN` names.
+/// with; or the program that `PUSHCLUSTER_GATEWAY_BIN` names.
 ///
 /// # Panics
 ///
@@ -224,7 +225,7 @@ impl Urls {
 pub fn binary() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     BINARY.get_or_init(|| {
-        if let Some(named) = std::env::var_os("PUSH_GATEWAY_BIN") {
+        if let Some(named) = std::env::var_os("PUSHCLUSTER_GATEWAY_BIN") {
             return named.into();
         }
         let suite = std::env::current_exe().expect("a running program has a path");

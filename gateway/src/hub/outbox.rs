@@ -210,9 +210,14 @@ impl Outbox {
             state.bytes += wire.len();
             state.queue.push_back(wire.clone());
         }
-        if state.bytes > self.limits.bytes || state.queue.len() > self.limits.messages {
-            state.end(CloseReason::SlowConsumer);
-            return false;
+        if state.exceeds(self.limits) {
+            // Not slow before it was offered: a round of the fan-out, or a
+            // replay, may bring more at once than may wait.
+            state.flush();
+            if state.exceeds(self.limits) {
+                state.end(CloseReason::SlowConsumer);
+                return false;
+            }
         }
         true
     }
@@ -316,6 +321,10 @@ impl Outbox {
 // === impl State ===
 
 impl State {
+    fn exceeds(&self, limits: OutboxLimits) -> bool {
+        self.bytes > limits.bytes || self.queue.len() > limits.messages
+    }
+
     fn flush(&mut self) {
         if matches!(self.end, End::Ended(_)) {
             return;
@@ -401,6 +410,10 @@ impl State {
             return;
         }
         self.end = End::Ended(reason);
+        // A poll that waits has nothing to wait for.
+        if matches!(self.sink, Sink::Poll(_)) {
+            self.sink = Sink::None;
+        }
         self.queue = VecDeque::new();
         self.bytes = 0;
         self.written = 0;

@@ -223,6 +223,7 @@ impl Engine {
         let answer = receiver.await;
         guard.0 = None;
         self.state.borrow_mut().polling = false;
+        self.check_outbox();
         answer.map_or_else(|_| PollResponse::error(1), PollResponse::packets)
     }
 
@@ -304,7 +305,10 @@ impl Engine {
                 self.outbox.answer_poll(&Wire::text(&[b"6"]));
                 false
             }
-            Packet::Upgrade => true,
+            // A second upgrade at once, or one given up: its frame is on the way.
+            Packet::Upgrade => {
+                self.probe.borrow().as_ref().is_some_and(|other| Rc::ptr_eq(other, probe))
+            }
             _ => {
                 probe.finish(Some(closing_frame()), CloseReason::ParseError);
                 false
@@ -315,7 +319,7 @@ impl Engine {
     /// The upgrade is complete: from now on everything goes over the
     /// WebSocket.
     pub fn complete_upgrade(&self, stream: Rc<tokio::net::TcpStream>) {
-        self.end_probe();
+        self.leave_probe();
         let old = self.labels();
         self.outbox.answer_poll(&Wire::text(&[b"6"]));
         self.state.borrow_mut().transport = Transport::Websocket;
@@ -326,8 +330,16 @@ impl Engine {
         }
     }
 
-    /// The WebSocket-to-be is gone or given up; polling goes on.
-    pub fn end_probe(&self) {
+    /// The WebSocket-to-be is gone; polling goes on. One that was given up
+    /// before goes late, when another may be on its way: that one stays.
+    pub fn end_probe(&self, probe: &Rc<Outbox>) {
+        let current = self.probe.borrow().as_ref().is_some_and(|other| Rc::ptr_eq(other, probe));
+        if current {
+            self.leave_probe();
+        }
+    }
+
+    fn leave_probe(&self) {
         self.probe.borrow_mut().take();
         self.state.borrow_mut().probed = false;
         if let Some(key) = self.upgrade_timer.take() {
@@ -451,6 +463,16 @@ impl Engine {
         if late {
             self.abort(CloseReason::PingTimeout);
         }
+        self.check_outbox();
+    }
+
+    /// Over polling nobody watches the outbox: the first who comes by closes
+    /// a session whose outbox has ended.
+    fn check_outbox(&self) {
+        let open = self.state.borrow().phase == Phase::Open;
+        if let (true, Some(reason)) = (open, self.outbox.ended()) {
+            self.abort(reason);
+        }
     }
 
     fn schedule_heartbeat(self: &Rc<Self>) {
@@ -466,6 +488,7 @@ impl Engine {
 
     fn beat(self: &Rc<Self>) {
         self.heartbeat.set(None);
+        self.check_outbox();
         let mut state = self.state.borrow_mut();
         if state.phase == Phase::Closed {
             return;

@@ -115,7 +115,11 @@ impl Plain {
                 publish(session, &channel, event, (args, spread), publication).await
             }
             Command::History { channel, since, before, limit, order } => {
-                session.history_of(HistoryForm { channel, since, before, limit, order }).await
+                let form = HistoryForm { channel, since, before, limit, order };
+                match session.history_of(form).await {
+                    Ok(history) => return self.send(json::ok(id.as_ref(), &history)),
+                    Err(error) => Err(error),
+                }
             }
             Command::Refresh { token } => session.refresh(&token).await,
             Command::Presence { .. } => Err(presence_unavailable()),

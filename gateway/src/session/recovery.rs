@@ -60,7 +60,12 @@ impl Session {
         match sessions.claim(&request.pid).await? {
             Claim::Granted(record, owner) => {
                 let same = &*record.namespace == namespace && record.user.as_deref() == user;
-                Ok(same.then_some((record, owner)))
+                if !same {
+                    // Nobody holds it now: from here its time runs.
+                    sessions.closed(&request.pid.as_str().into(), owner);
+                    return Ok(None);
+                }
+                Ok(Some((record, owner)))
             }
             Claim::Unknown => Ok(None),
         }

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use futures_util::future::LocalBoxFuture;
 use tokio::sync::oneshot;
 
-use super::commands::{self, Answer};
+use super::commands::{self, Answer, Body};
 use super::engine::{Engine, EngineApp, EngineSession, Inbound, Opening};
 use super::recovery::{Ownership, RecoveryRequest};
 use super::sid::random_id;
@@ -341,14 +341,14 @@ impl SocketIo {
         let answer = commands::run(session, &event).await;
         let (body, pending) = match answer {
             Answer::Now(body) => (body, None),
-            Answer::Pending(body, pending) => (Ok(body), Some(pending)),
+            Answer::Pending(body, pending) => (Ok(Body::Short(body)), Some(pending)),
         };
         if let Some(id) = packet.id {
             let body = match body {
-                Ok(body) => body,
-                Err(error) => serde_json::json!({ "error": error.to_json() }),
+                Ok(body) => Value::json(&body),
+                Err(error) => Value::json(&serde_json::json!({ "error": error.to_json() })),
             };
-            self.send(&sio::ack(&session.namespace, id, &[Value::json(&body)]));
+            self.send(&sio::ack(&session.namespace, id, &[body]));
         }
         if let Some(pending) = pending {
             pending.settle();

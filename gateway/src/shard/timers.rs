@@ -36,6 +36,9 @@ pub enum Timer {
 /// A timer that can be moved or removed.
 pub type TimerKey = delay_queue::Key;
 
+/// The wheel panics at a timer more than two years ahead.
+const FARTHEST: Duration = Duration::from_secs(365 * 86_400);
+
 /// All timers of a shard.
 #[derive(Default)]
 pub struct Timers {
@@ -45,9 +48,10 @@ pub struct Timers {
 // === impl Timers ===
 
 impl Timers {
-    /// Sets a timer.
+    /// Sets a timer. One that is more than a year ahead is due in a year:
+    /// whoever sets it so looks at the clock when it is due.
     pub fn set(&self, owner: Weak<dyn Timed>, timer: Timer, at: Instant) -> TimerKey {
-        self.queue.borrow_mut().insert_at((owner, timer), at)
+        self.queue.borrow_mut().insert_at((owner, timer), at.min(Instant::now() + FARTHEST))
     }
 
     /// Sets a timer `after` from now.
@@ -57,7 +61,7 @@ impl Timers {
 
     /// Moves a timer that is not yet due.
     pub fn reset(&self, key: &TimerKey, at: Instant) {
-        self.queue.borrow_mut().reset_at(key, at);
+        self.queue.borrow_mut().reset_at(key, at.min(Instant::now() + FARTHEST));
     }
 
     /// Removes a timer that is not yet due.

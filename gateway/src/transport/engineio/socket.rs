@@ -123,7 +123,10 @@ async fn run(
         socket.engine.abort(reason);
     } else {
         // Polling goes on.
-        socket.engine.end_probe();
+        let probe = socket.probe.borrow_mut().take();
+        if let Some(probe) = probe {
+            socket.engine.end_probe(&probe);
+        }
     }
 }
 
