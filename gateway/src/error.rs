@@ -155,9 +155,7 @@ impl ErrorCode {
             Self::ChannelInvalid => {
                 "Not a channel's name: 1 to 200 bytes of UTF-8 without control characters."
             }
-            Self::EventInvalid => {
-                "Not an event's name: 1 to 200 bytes without control characters."
-            }
+            Self::EventInvalid => "Not an event's name: 1 to 200 bytes without control characters.",
             Self::EventReserved => {
                 "The event's name is Socket.IO's (`connect`, `disconnect`, …) or the gateway's \
                  (`push:…`). Choose another."

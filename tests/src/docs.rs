@@ -1,14 +1,15 @@
 //! Runs the examples of a page of the documentation, so that they stay true.
 //!
-//! A fenced block says by its first line what it is for:
+//! An HTML comment right above a fenced block says what the block is for, as
+//! in README.md:
 //!
-//! | first line | is |
+//! | comment | the block |
 //! |---|---|
-//! | `yaml gateway` | a configuration: a gateway starts with it, in place of the one before. A page without one has a gateway without configuration. It is also the file `push.yaml` |
-//! | `sh run` | run by `bash`, to its end; variables and functions stay for the blocks after it |
-//! | `js run` | run by Node.js, beside the blocks after it until the page ends; `WebSocket` is there as in a browser |
-//! | `text output`, `json output` | what the last run block prints, line by line; `…` stands for anything |
-//! | `text output of=NAME` | what the block marked `as=NAME` prints next |
+//! | `gateway` | a configuration: a gateway starts with it, in place of the one before. A page without one has a gateway without configuration. It is also the file `push.yaml` |
+//! | `run` | in `sh`: run by `bash`, to its end; variables and functions stay for the blocks after it. In `js`: run by Node.js, beside the blocks after it until the page ends; `WebSocket` is there as in a browser |
+//! | `run: as NAME` | the same, with a name |
+//! | `output` | what the last run block prints, line by line; `…` stands for anything |
+//! | `output: of NAME` | what the block of that name prints next |
 //!
 //! Other blocks are only read. Addresses stand in a page as they are by
 //! default (`127.0.0.1:8080`, `:8081`, `:9090`); what runs has those of the
@@ -32,9 +33,19 @@ struct Block {
     /// Line of the page, counted from 1.
     line: usize,
     language: String,
-    /// What follows the language: `run`, `as=NAME`.
-    marks: Vec<String>,
+    kind: Kind,
+    /// Its own, or of the block whose output it is.
+    name: Option<String>,
     text: String,
+}
+
+/// What a block is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Read,
+    Gateway,
+    Run,
+    Output,
 }
 
 /// A page whose blocks are being run.
@@ -64,12 +75,13 @@ pub async fn run(page: &str) -> Result<(), String> {
 
 /// Whether a page has a block that is run.
 pub fn has_runnable(page: &str) -> bool {
-    parse(page).is_ok_and(|blocks| blocks.iter().any(|block| block.is("run")))
+    parse(page).is_ok_and(|blocks| blocks.iter().any(|block| block.kind == Kind::Run))
 }
 
 fn parse(page: &str) -> Result<Vec<Block>, String> {
     let mut blocks = Vec::new();
     let mut open: Option<Block> = None;
+    let mut above = "";
     for (index, line) in page.lines().enumerate() {
         match (&mut open, line.strip_prefix("```")) {
             (Some(_), Some(_)) => blocks.extend(open.take()),
@@ -77,17 +89,19 @@ fn parse(page: &str) -> Result<Vec<Block>, String> {
                 block.text.push_str(line);
                 block.text.push('\n');
             }
-            (None, Some(info)) => {
-                let mut words = info.split_whitespace().map(str::to_owned);
+            (None, Some(language)) => {
+                let (kind, name) = kind_of(above);
                 open = Some(Block {
                     line: index + 1,
-                    language: words.next().unwrap_or_default(),
-                    marks: words.collect(),
+                    language: language.to_owned(),
+                    kind,
+                    name: name.map(str::to_owned),
                     text: String::new(),
                 });
             }
             (None, None) => {}
         }
+        above = line;
     }
     match open {
         Some(block) => Err(format!("line {}: the block has no end", block.line)),
@@ -95,16 +109,16 @@ fn parse(page: &str) -> Result<Vec<Block>, String> {
     }
 }
 
-// === impl Block ===
-
-impl Block {
-    fn is(&self, mark: &str) -> bool {
-        self.marks.iter().any(|word| word == mark)
-    }
-
-    fn value(&self, key: &str) -> Option<String> {
-        let value = |word: &String| word.strip_prefix(key)?.strip_prefix('=').map(str::to_owned);
-        self.marks.iter().find_map(value)
+/// What the line above a block says.
+fn kind_of(line: &str) -> (Kind, Option<&str>) {
+    let comment = line.strip_prefix("<!-- ").and_then(|rest| rest.strip_suffix(" -->"));
+    match comment.unwrap_or_default().split_once(": ") {
+        None if comment == Some("gateway") => (Kind::Gateway, None),
+        None if comment == Some("run") => (Kind::Run, None),
+        None if comment == Some("output") => (Kind::Output, None),
+        Some(("run", rest)) => (Kind::Run, rest.strip_prefix("as ")),
+        Some(("output", rest)) => (Kind::Output, rest.strip_prefix("of ")),
+        _ => (Kind::Read, None),
     }
 }
 
@@ -118,12 +132,11 @@ impl Run {
         std::os::unix::fs::symlink(modules, folder.join("node_modules")).expect("a new link");
         // Node.js has had it since version 22.
         let shim = "import { WebSocket } from \"ws\";\nglobalThis.WebSocket ??= WebSocket;\n";
-        std::fs::write(folder.join("bin/browser.mjs"), shim).expect("the scratch folder is writable");
-        let path = std::env::var("PATH").unwrap_or_default();
+        std::fs::write(folder.join("bin/browser.mjs"), shim)
+            .expect("the scratch folder is writable");
         let (sender, receiver) = tokio::net::unix::pipe::pipe().expect("a pipe can be had");
         let mut shell = Command::new("bash")
             .current_dir(&folder)
-            .env("PATH", format!("{}:{path}", folder.join("bin").display()))
             .stdin(Stdio::piped())
             .stdout(sender.into_blocking_fd().expect("the pipe's end"))
             .stderr(Stdio::inherit())
@@ -136,7 +149,7 @@ impl Run {
         let compared = HashMap::new();
         let (gateway, over, last) = (None, Vec::new(), None);
         let mut run = Self { folder, gateway, shell, commands, ended, compared, over, last };
-        run.tell("set -eu -o pipefail");
+        run.tell("set -eu -o pipefail; PATH=$PWD/bin:$PATH");
         run
     }
 
@@ -146,19 +159,20 @@ impl Run {
     }
 
     async fn step(&mut self, block: &Block) -> Result<(), String> {
-        if block.is("gateway") {
-            self.serve(&block.text)
-        } else if block.is("run") {
-            if self.gateway.is_none() {
-                self.serve("{}")?;
+        match block.kind {
+            Kind::Read => Ok(()),
+            Kind::Gateway => self.serve(&block.text),
+            Kind::Run => {
+                if self.gateway.is_none() {
+                    self.serve("{}")?;
+                }
+                self.execute(block).await
             }
-            self.execute(block).await
-        } else if block.is("output") {
-            let name = block.value("of").or_else(|| self.last.clone());
-            let name = name.ok_or("there is no run block before this output")?;
-            self.compare(&name, &block.text).await
-        } else {
-            Ok(())
+            Kind::Output => {
+                let name = block.name.clone().or_else(|| self.last.clone());
+                let name = name.ok_or("there is no run block before this output")?;
+                self.compare(&name, &block.text).await
+            }
         }
     }
 
@@ -185,14 +199,15 @@ impl Run {
     }
 
     async fn execute(&mut self, block: &Block) -> Result<(), String> {
-        let name = block.value("as").unwrap_or_else(|| format!("block-{}", block.line));
-        let text = self.addresses().iter().fold(block.text.clone(), |text, (written, actual)| {
-            text.replace(written, actual)
-        });
+        let name = block.name.clone().unwrap_or_else(|| format!("block-{}", block.line));
+        let text = self
+            .addresses()
+            .iter()
+            .fold(block.text.clone(), |text, (written, actual)| text.replace(written, actual));
         self.last = Some(name.clone());
         let write = |file: &str| std::fs::write(self.folder.join(file), &text);
         match &*block.language {
-            "sh" => {
+            "sh" | "bash" => {
                 write(&format!("{name}.sh")).map_err(|error| error.to_string())?;
                 self.tell(&format!(". ./{name}.sh >{name}.out 2>&1 </dev/null; echo ended"));
                 let ended = tokio::time::timeout(PATIENCE, self.ended.next_line()).await;
@@ -210,7 +225,9 @@ impl Run {
             }
             "js" => {
                 write(&format!("{name}.mjs")).map_err(|error| error.to_string())?;
-                self.tell(&format!("node --import ./bin/browser.mjs {name}.mjs >{name}.out 2>&1 </dev/null &"));
+                self.tell(&format!(
+                    "node --import ./bin/browser.mjs {name}.mjs >{name}.out 2>&1 </dev/null &"
+                ));
                 Ok(())
             }
             other => Err(format!("a block in `{other}` can't be run; `sh` and `js` can")),
@@ -266,7 +283,9 @@ impl Run {
         for (name, lines) in self.compared.iter().filter(|(name, _)| self.over.contains(name)) {
             let output = self.output(name);
             if output.lines().count() > *lines {
-                return Err(format!("the page shows {lines} lines of {name}; it printed\n{output}"));
+                return Err(format!(
+                    "the page shows {lines} lines of {name}; it printed\n{output}"
+                ));
             }
         }
         Ok(())

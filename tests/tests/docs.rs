@@ -66,12 +66,14 @@ fn no_page_is_left_out() {
 #[tokio::test]
 async fn a_page_that_is_true_passes() {
     let text = "\
-```sh run\nNAME=ann\n```
-```sh run as=greeting\necho \"hello $NAME\"\ncurl -s http://127.0.0.1:8081/v1/channels/news; echo\n```
-```text output\nhello ann\n```
-```json output\n{\"channel\":\"news\",…}\n```
-```js run\nconsole.log('http://127.0.0.1:8080'); setTimeout(() => console.log('late'), 50);\n```
-```text output\nhttp://127.0.0.1:8080\nlate\n```
+<!-- run -->\n```sh\nNAME=ann\n```
+<!-- run: as greeting -->
+```sh\necho \"hello $NAME\"\ncurl -s http://127.0.0.1:8081/v1/channels/news; echo\n```
+<!-- output -->\n```json\nhello ann\n{\"channel\":\"news\",…}\n```
+<!-- run -->
+```js\nconsole.log('http://127.0.0.1:8080'); setTimeout(() => console.log('late'), 50);\n```
+<!-- output -->\n```text\nhttp://127.0.0.1:8080\n```
+<!-- output -->\n```text\nlate\n```
 ```sh\nfalse # is only read\n```\n";
     run(text).await.unwrap();
 }
@@ -79,12 +81,18 @@ async fn a_page_that_is_true_passes() {
 #[tokio::test]
 async fn a_page_that_is_not_true_fails_and_says_where() {
     for (text, words) in [
-        ("\n```sh run\necho one\nfalse\necho two\n```\n", ["line 2", "one"]),
-        ("```sh run\necho one; echo two\n```\n```text output\none\n```\n", ["1 lines", "two"]),
-        ("```sh run\necho one\n```\n```text output\nt…o\n```\n", ["line 4", "printed\none"]),
-        ("```yaml gateway\nclient: {lisen: a}\n```\n", ["line 1", "lisen"]),
-        ("```text output\none\n```\n", ["line 1", "before"]),
-        ("```sh run\necho one\n", ["line 1", "no end"]),
+        ("\n<!-- run -->\n```sh\necho one\nfalse\necho two\n```\n", ["line 3", "one"]),
+        (
+            "<!-- run -->\n```sh\necho one; echo two\n```\n<!-- output -->\n```text\none\n```\n",
+            ["1 lines", "two"],
+        ),
+        (
+            "<!-- run -->\n```sh\necho one\n```\n<!-- output -->\n```text\nt…o\n```\n",
+            ["line 6", "printed\none"],
+        ),
+        ("<!-- gateway -->\n```yaml\nclient: {lisen: a}\n```\n", ["line 2", "lisen"]),
+        ("<!-- output -->\n```text\none\n```\n", ["line 2", "before"]),
+        ("<!-- run -->\n```sh\necho one\n", ["line 2", "no end"]),
     ] {
         let why = run(text).await.unwrap_err();
         assert!(words.iter().all(|word| why.contains(word)), "{text}: {why}");

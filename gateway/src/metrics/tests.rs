@@ -32,7 +32,10 @@ fn every_metric_is_in_the_documentation() {
     prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
     for line in text.lines().filter_map(|line| line.strip_prefix("# TYPE push_")) {
         let name = line.split(' ').next().unwrap();
-        assert!(names.iter().any(|(known, _)| *known == name), "{name} was not found in the source");
+        assert!(
+            names.iter().any(|(known, _)| *known == name),
+            "{name} was not found in the source"
+        );
     }
     for (name, counter) in names {
         let shown = format!("`push_{name}{}`", if counter { "_total" } else { "" });
