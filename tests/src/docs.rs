@@ -21,6 +21,7 @@ use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 
+use serde_json::Value;
 use tokio::io::AsyncBufReadExt as _;
 
 use crate::Gateway;
@@ -301,8 +302,39 @@ impl Drop for Run {
     }
 }
 
-/// Whether a line is as a page writes it; `…` stands for anything.
+/// Whether a line is as a page writes it; `…` stands for anything. The order
+/// of keys in a JSON object at its end doesn't count.
 fn matches(pattern: &str, line: &str) -> bool {
+    let json = |text: &str| {
+        let start = text.find('{')?;
+        Some((text[..start].to_owned(), serde_json::from_str::<Value>(&text[start..]).ok()?))
+    };
+    match (json(pattern), json(line)) {
+        (Some((before, pattern)), Some((found, value))) => {
+            matches_text(&before, &found) && matches_value(&pattern, &value)
+        }
+        _ => matches_text(pattern, line),
+    }
+}
+
+fn matches_value(pattern: &Value, value: &Value) -> bool {
+    match (pattern, value) {
+        (Value::String(pattern), Value::String(text)) => matches_text(pattern, text),
+        (Value::Array(patterns), Value::Array(values)) => {
+            patterns.len() == values.len()
+                && patterns.iter().zip(values).all(|(pattern, value)| matches_value(pattern, value))
+        }
+        (Value::Object(patterns), Value::Object(values)) => {
+            let same = |(key, pattern): (&String, &Value)| {
+                values.get(key).is_some_and(|value| matches_value(pattern, value))
+            };
+            patterns.len() == values.len() && patterns.iter().all(same)
+        }
+        _ => pattern == value,
+    }
+}
+
+fn matches_text(pattern: &str, line: &str) -> bool {
     let mut parts = pattern.split('…');
     let Some(mut rest) = parts.next().and_then(|first| line.strip_prefix(first)) else {
         return false;
