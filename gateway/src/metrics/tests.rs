@@ -42,3 +42,17 @@ fn every_metric_is_in_the_documentation() {
         assert!(page.contains(&shown), "docs/operations.md does not name {shown}");
     }
 }
+
+/// The values of `reason` in `push_connections_closed_total`.
+#[test]
+fn every_close_reason_is_in_the_documentation() {
+    let page = include_str!("../../../docs/operations.md");
+    let source = include_str!("../hub/outbox.rs");
+    let (_, labels) = source.split_once("// === impl CloseReason ===").expect("the labels");
+    let labels: Vec<&str> =
+        labels.split("=> \"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
+    assert!(labels.contains(&crate::hub::CloseReason::Drain.label()), "{labels:?}");
+    for label in labels {
+        assert!(page.contains(&format!("| `{label}` |")), "docs/operations.md lacks {label}");
+    }
+}
