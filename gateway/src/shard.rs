@@ -8,6 +8,7 @@
 //!
 //! - [`control`]: what other threads ask of a shard
 //! - [`timers`]: one wheel of timers for all its sessions
+//! - [`turn`]: how long one client may keep the others waiting
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -38,6 +39,7 @@ use crate::upstream::Upstream;
 
 pub mod control;
 pub mod timers;
+pub mod turn;
 
 pub use control::{ChannelCounts, Control, ShardHandle, Shards};
 use timers::Timers;
@@ -289,6 +291,12 @@ impl Shard {
     }
 
     // --- counting ---
+
+    /// Something panicked; it alone ends.
+    pub fn panicked(&self, what: &str) {
+        self.shared.metrics.panics.inc();
+        tracing::error!("{what} failed by a fault of the gateway");
+    }
 
     /// A request was refused.
     pub fn refused(&self, error: &Error) {

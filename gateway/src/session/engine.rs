@@ -18,6 +18,7 @@ use crate::protocol::engineio::{self, Handshake, Message, Packet, Wire};
 use crate::protocol::websocket;
 use crate::shard::Shard;
 use crate::shard::timers::{Timed, Timer, TimerKey};
+use crate::shard::turn::Turn;
 
 /// How long a close waits for the poll that fetches it (engine.io
 /// `polling.ts`, `closeTimeout`).
@@ -257,12 +258,15 @@ impl Engine {
                 return PollResponse::error(3);
             }
         };
+        let mut turn = Turn::begin();
         for packet in engineio::packets(body) {
+            turn.pass().await;
             let Ok(packet) = packet else {
                 self.abort(CloseReason::ParseError);
                 return PollResponse::error(3);
             };
             self.packet(packet).await;
+            self.check_outbox();
             if self.is_closed() {
                 break;
             }

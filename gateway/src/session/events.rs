@@ -9,7 +9,7 @@ use bytes::Bytes;
 use hyper::body::Frame;
 
 use super::recovery::Resume;
-use super::{NewSession, Session};
+use super::{NewSession, Session, Unannounced};
 use crate::auth::Identity;
 use crate::channel::Channel;
 use crate::error::{Error, ErrorCode};
@@ -77,10 +77,9 @@ impl StreamBody {
                 engine: Weak::new(),
             },
         );
-        if let Err(error) = begin(&session, &outbox, request).await {
-            session.end(true);
-            return Err(error);
-        }
+        let unannounced = Unannounced::new(&session);
+        begin(&session, &outbox, request).await?;
+        unannounced.announced();
         let stream =
             Rc::new(Stream { shard: shard.clone(), outbox, session, heartbeat: Cell::new(None) });
         stream.schedule();

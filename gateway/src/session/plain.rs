@@ -1,14 +1,16 @@
 //! A plain WebSocket on `/ws`: JSON text frames.
 
 use std::cell::{Cell, OnceCell, RefCell};
+use std::panic::AssertUnwindSafe;
 use std::rc::{Rc, Weak};
 
+use futures_util::FutureExt as _;
 use tokio::time::Instant;
 
 use super::commands::{HistoryForm, presence_unavailable};
 use super::sid::random_id;
 use super::subscribe::SubscribeRequest;
-use super::{NewSession, Session};
+use super::{NewSession, Session, Unannounced};
 use crate::channel::Channel;
 use crate::error::{Error, ErrorCode};
 use crate::hub::{CloseReason, Form, Outbox, Protocol};
@@ -60,11 +62,25 @@ impl Plain {
     /// otherwise.
     pub async fn connect_now(self: &Rc<Self>) {
         let token = self.token.borrow_mut().take();
-        self.connect(token).await;
+        self.guarded(async {
+            self.connect(token).await;
+        })
+        .await;
     }
 
-    /// A message from the client.
+    /// A message from the client. A panic closes this client alone.
     pub async fn message(self: &Rc<Self>, message: websocket::Message) {
+        self.guarded(self.handle(message)).await;
+    }
+
+    async fn guarded(&self, work: impl Future<Output = ()>) {
+        if AssertUnwindSafe(work).catch_unwind().await.is_err() {
+            self.shard.panicked("a client's message");
+            self.outbox.end(CloseReason::Panic);
+        }
+    }
+
+    async fn handle(self: &Rc<Self>, message: websocket::Message) {
         self.alive.set(true);
         match message {
             websocket::Message::Text(text) => self.request(&text).await,
@@ -147,6 +163,7 @@ impl Plain {
         let new =
             NewSession { id, namespace: "/".into(), identity, form, outbox, engine: Weak::new() };
         let session = Session::new(&self.shard, new);
+        let unannounced = Unannounced::new(&session);
         let joined = match session.join_all().await {
             Ok(pending) => {
                 pending.settle();
@@ -160,6 +177,7 @@ impl Plain {
         }
         // Only `connect` sets it, and one message is handled at a time.
         let _ = self.session.set(session);
+        unannounced.announced();
         true
     }
 

@@ -8,9 +8,8 @@ use bytes::Bytes;
 use hyper::body::Incoming;
 use hyper::{Request, Response};
 use tokio::net::TcpStream;
-use tokio::sync::oneshot;
 
-use super::code;
+use super::{code, has_engine};
 use crate::hub::{CloseReason, Outbox};
 use crate::protocol::engineio::{self as eio, Message as EioMessage, Packet, Wire};
 use crate::protocol::websocket::{self as ws, Message};
@@ -57,16 +56,8 @@ pub(super) async fn upgrade(
     sid: &str,
     owner: u8,
 ) -> Result<Response<ResponseBody>, u8> {
-    if owner == shard.index {
-        shard.engine(sid).ok_or(code::UNKNOWN_SID)?;
-    } else {
-        let (reply, answer) = oneshot::channel();
-        let remote = shard.shared.shards.get(owner).ok_or(code::UNKNOWN_SID)?;
-        let ask = Control::HasEngine { sid: sid.into(), reply };
-        remote.send(ask).await.map_err(|_| code::UNKNOWN_SID)?;
-        if !answer.await.unwrap_or(false) {
-            return Err(code::UNKNOWN_SID);
-        }
+    if !has_engine(shard, sid, owner).await {
+        return Err(code::UNKNOWN_SID);
     }
     let answer = switch_protocols(&request).map_err(|_| code::BAD_REQUEST)?;
     let upgrade = hyper::upgrade::on(&mut request);
