@@ -2,6 +2,8 @@
 //!
 //! # Layout
 //!
+//! - [`nats`]: real nats-servers
 //! - [`relay`]: a relay with its feeds, whichever relay it is
 
+pub mod nats;
 pub mod relay;

@@ -51,7 +51,7 @@ pub use api::ApiError;
 pub use connect::ConnectError;
 
 use api::{Api, Get, StreamInfo};
-use connect::{Connection, ServerChoice};
+use connect::Connection;
 use feed::Follower;
 use health::{Health, Skips};
 use interest::Interests;
@@ -67,7 +67,6 @@ const PRIMED: u64 = 4_096;
 /// The relay of a gateway among others.
 pub struct JetStreamRelay {
     api: Api,
-    choice: Arc<ServerChoice>,
     subjects: Subjects,
     /// The stream's name.
     stream: String,
@@ -127,7 +126,7 @@ impl JetStreamRelay {
         let JetStreamOptions { config, rules, fanout, max_disconnection, metrics, clock, name, tick } =
             options;
         let connection = Connection::open(&config, &name).await?;
-        let api = Api::new(connection.client.clone());
+        let api = Api::new(connection.client.clone(), clock.clone());
         let subjects = Subjects::new(&config.prefix);
         let applied = rules.load_full();
         let info =
@@ -140,7 +139,7 @@ impl JetStreamRelay {
         // From here on the feed brings all: then what it reaches is read.
         api.barrier().await?;
         let info = api.info(&info.config.name).await?;
-        let head = feed::head_of(&info)
+        let head = feed::head_of(&api, &info)
             .ok_or_else(|| ApiError::Malformed("a stream without a time".to_owned()))?;
         let sessions = JetStreamSessions::open(
             api.clone(),
@@ -153,7 +152,6 @@ impl JetStreamRelay {
         )
         .await?;
         let relay = Arc::new(Self {
-            choice: connection.choice,
             stream: subjects.stream(),
             replicas: config.replicas,
             rules,
@@ -212,11 +210,11 @@ impl JetStreamRelay {
             from = last.sequence + 1;
             messages.extend(batch.into_iter().filter(|stored| stored.sequence <= head.sequence));
         }
-        let reached = messages.last().map_or(0, |last| last.sequence);
+        let Some(reached) = messages.last().map(|last| last.sequence) else { return Ok(()) };
         if reached < head.sequence {
             let get = Get { seq: Some(reached + 1), next_by_subj: Some(">"), ..Get::default() };
             let more = self.api.get_from_leader(&self.stream, &get).await?;
-            if messages.is_empty() || more.is_some_and(|more| more.sequence <= head.sequence) {
+            if more.is_some_and(|more| more.sequence <= head.sequence) {
                 return Ok(());
             }
         }

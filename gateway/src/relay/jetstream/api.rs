@@ -12,6 +12,7 @@ use futures_util::StreamExt as _;
 use serde::{Deserialize, Serialize};
 
 use super::time;
+use crate::relay::embedded::Clock;
 
 /// How long an answer may take.
 pub const TIMEOUT: Duration = Duration::from_secs(5);
@@ -20,6 +21,7 @@ pub const TIMEOUT: Duration = Duration::from_secs(5);
 #[derive(Clone)]
 pub struct Api {
     client: Client,
+    clock: Clock,
 }
 
 /// Why there is no answer, or a bad one.
@@ -210,8 +212,14 @@ impl ApiError {
 // === impl Api ===
 
 impl Api {
-    pub fn new(client: Client) -> Self {
-        Self { client }
+    /// Through one connection; times of storage are told by `clock`.
+    pub fn new(client: Client, clock: Clock) -> Self {
+        Self { client, clock }
+    }
+
+    /// Reads a time of storage.
+    pub fn time(&self, text: &str) -> Option<u64> {
+        Some(self.clock.stored(time::parse(text)?))
     }
 
     /// The connection.
@@ -286,21 +294,9 @@ impl Api {
     ) -> Result<Option<Stored>, ApiError> {
         let got: Result<GotMessage, _> = self.call(&format!("STREAM.MSG.GET.{stream}"), get).await;
         match got {
-            Ok(got) => Ok(Some(got.message.try_into()?)),
+            Ok(got) => self.got(got.message).map(Some),
             Err(ApiError::Refused { code: NO_MESSAGE, .. }) => Ok(None),
             Err(error) => Err(error),
-        }
-    }
-
-    /// One message as some replica has it, which may be behind.
-    pub async fn get(&self, stream: &str, get: &Get<'_>) -> Result<Option<Stored>, ApiError> {
-        let payload = serde_json::to_vec(get).map_err(malformed)?.into();
-        let request = Request::new().payload(payload);
-        let answer = self.request(format!("$JS.API.DIRECT.GET.{stream}"), request).await?;
-        match answer.status.map(|status| status.as_u16()) {
-            None => stored(answer).map(Some),
-            Some(404) => Ok(None),
-            Some(_) => Err(refused(&answer)),
         }
     }
 
@@ -333,7 +329,7 @@ impl Api {
             let mut batch = Vec::new();
             while let Some(answer) = answers.next().await {
                 match answer.status.map(|status| status.as_u16()) {
-                    None => batch.push(stored(answer)?),
+                    None => batch.push(self.stored(answer)?),
                     // 204: the end of the batch.
                     Some(204 | 404) => return Ok(batch),
                     Some(503) => return Err(ApiError::NoResponders),
@@ -378,6 +374,33 @@ impl Api {
         .await
     }
 
+    fn stored(&self, message: async_nats::Message) -> Result<Stored, ApiError> {
+    let missing = || ApiError::Malformed("a message without its place".to_owned());
+    let headers = message.headers.as_ref().ok_or_else(missing)?;
+    Ok(Stored {
+        subject: last(headers, "Nats-Subject").ok_or_else(missing)?.to_owned(),
+        sequence: last(headers, "Nats-Sequence").and_then(|s| s.parse().ok()).ok_or_else(missing)?,
+        time: last(headers, "Nats-Time-Stamp").and_then(|text| self.time(text)).ok_or_else(missing)?,
+        payload: message.payload,
+        headers: message.headers,
+    })
+}
+
+    fn got(&self, raw: RawMessage) -> Result<Stored, ApiError> {
+        let decode = |text: Option<String>| match text {
+            Some(text) => STANDARD.decode(text).map_err(malformed),
+            None => Ok(Vec::new()),
+        };
+        let headers = decode(raw.hdrs)?;
+        Ok(Stored {
+            time: self.time(&raw.time).ok_or_else(|| malformed("a time"))?,
+            subject: raw.subject,
+            sequence: raw.seq,
+            headers: (!headers.is_empty()).then(|| parse_headers(&headers)),
+            payload: decode(raw.data)?.into(),
+        })
+    }
+
     async fn in_time<T>(
         &self,
         work: impl Future<Output = Result<T, ApiError>>,
@@ -412,37 +435,6 @@ fn refused(answer: &async_nats::Message) -> ApiError {
 /// The last value: a publisher's forged ones come before the server's.
 pub fn last<'a>(headers: &'a HeaderMap, name: &'static str) -> Option<&'a str> {
     headers.get_last(name).map(async_nats::HeaderValue::as_str)
-}
-
-fn stored(message: async_nats::Message) -> Result<Stored, ApiError> {
-    let missing = || ApiError::Malformed("a message without its place".to_owned());
-    let headers = message.headers.as_ref().ok_or_else(missing)?;
-    Ok(Stored {
-        subject: last(headers, "Nats-Subject").ok_or_else(missing)?.to_owned(),
-        sequence: last(headers, "Nats-Sequence").and_then(|s| s.parse().ok()).ok_or_else(missing)?,
-        time: last(headers, "Nats-Time-Stamp").and_then(time::parse).ok_or_else(missing)?,
-        payload: message.payload,
-        headers: message.headers,
-    })
-}
-
-impl TryFrom<RawMessage> for Stored {
-    type Error = ApiError;
-
-    fn try_from(raw: RawMessage) -> Result<Self, ApiError> {
-        let decode = |text: Option<String>| match text {
-            Some(text) => STANDARD.decode(text).map_err(malformed),
-            None => Ok(Vec::new()),
-        };
-        let headers = decode(raw.hdrs)?;
-        Ok(Self {
-            time: time::parse(&raw.time).ok_or_else(|| malformed("a time"))?,
-            subject: raw.subject,
-            sequence: raw.seq,
-            headers: (!headers.is_empty()).then(|| parse_headers(&headers)),
-            payload: decode(raw.data)?.into(),
-        })
-    }
 }
 
 /// `NATS/1.0`, then a line for each header. What isn't one is left out.

@@ -29,8 +29,6 @@ const SUBSCRIPTION_CAPACITY: usize = 1 << 16;
 pub struct Connection {
     /// The client library's.
     pub client: Client,
-    /// Which servers to leave.
-    pub choice: Arc<ServerChoice>,
     /// Counts the times that the connection was made anew.
     pub connected: watch::Receiver<u64>,
     /// Counts messages that the client library dropped.
@@ -40,7 +38,7 @@ pub struct Connection {
 /// Chooses the server to connect to: never the one that was just left, as
 /// long as there is another.
 #[derive(Default)]
-pub struct ServerChoice {
+struct ServerChoice {
     current: Mutex<Option<ServerAddr>>,
 }
 
@@ -108,7 +106,6 @@ impl Connection {
         let (connected_sender, connected) = watch::channel(0);
         let (dropped_sender, dropped) = watch::channel(0);
         let options = options(config).await?;
-        let chooser = choice.clone();
         let options = options
             .name(name)
             .connection_timeout(CONNECT_TIMEOUT)
@@ -117,8 +114,8 @@ impl Connection {
             .max_reconnects(None)
             .reconnect_delay_callback(delay)
             .reconnect_to_server_callback(move |servers, _| {
-                let chooser = chooser.clone();
-                async move { chooser.next(&servers) }
+                let choice = choice.clone();
+                async move { choice.next(&servers) }
             })
             .event_callback(move |event| {
                 match &event {
@@ -138,7 +135,7 @@ impl Connection {
         if version(&found).is_none_or(|version| version < OLDEST) {
             return Err(ConnectError::Version { found });
         }
-        Ok(Self { client, choice, connected, dropped })
+        Ok(Self { client, connected, dropped })
     }
 }
 

@@ -21,7 +21,7 @@ use super::JetStreamRelay;
 use super::api::last;
 use super::ring::Kept;
 use super::subjects::TICK;
-use super::{subjects, time};
+use super::subjects;
 use crate::offset::Position;
 use crate::relay::{FeedItem, RelayError};
 
@@ -186,7 +186,7 @@ impl<'a> Follower<'a> {
         }
         Some(Incoming {
             sequence: last(headers, "Nats-Sequence")?.parse().ok()?,
-            time: last(headers, "Nats-Time-Stamp").and_then(time::parse)?,
+            time: last(headers, "Nats-Time-Stamp").and_then(|text| self.relay.api.time(text))?,
             channel: self.relay.subjects.channel_of(&message.subject)?,
             headers: Some(headers),
             payload: &message.payload,
@@ -213,7 +213,7 @@ impl<'a> Follower<'a> {
         self.send(item).await
     }
 
-    async fn send(&self, item: FeedItem) -> Result<(), Stopped> {
+    async fn send(&mut self, item: FeedItem) -> Result<(), Stopped> {
         self.relay.fanout.send(item).await.map_err(|_: RelayError| Stopped)
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::{Follower, Incoming, Stopped};
 use crate::channel::Channel;
 use crate::offset::Position;
-use crate::relay::jetstream::api::{ApiError, Get, StreamInfo};
+use crate::relay::jetstream::api::{Api, ApiError, Get, StreamInfo};
 use crate::relay::jetstream::{kept_by, subjects, time};
 use crate::relay::{FeedItem, Lost};
 
@@ -70,7 +70,7 @@ impl Follower<'_> {
     }
 
     /// Whether the position's message is still the same, or gone.
-    async fn is_same(&self) -> Result<bool, ApiError> {
+    async fn is_same(&mut self) -> Result<bool, ApiError> {
         let get = Get { seq: Some(self.position.sequence), ..Get::default() };
         if self.position.sequence == 0 {
             return Ok(true);
@@ -86,7 +86,7 @@ impl Follower<'_> {
             Ok(info) => info,
             Err(error) => return Ok(Err(error)),
         };
-        let Some(position) = head_of(&info) else {
+        let Some(position) = head_of(&self.relay.api, &info) else {
             return Ok(Err(ApiError::Malformed("a stream without a time".to_owned())));
         };
         tracing::warn!(
@@ -199,7 +199,7 @@ impl Follower<'_> {
             return Ok(Err(ApiError::Malformed("the stream is shorter than its feed".to_owned())));
         }
         // Between here and its end there is nothing any more.
-        let Some(position) = head_of(&info) else {
+        let Some(position) = head_of(&self.relay.api, &info) else {
             return Ok(Err(ApiError::Malformed("a stream without a time".to_owned())));
         };
         self.step_over(position.sequence + 1, seen);
@@ -233,7 +233,7 @@ impl Follower<'_> {
     /// Sequences were missing. That is no loss for what had its own TTL, for
     /// ticks, and for what was never stored; it may be one for channels that
     /// the stream has trimmed since, by number or by age.
-    async fn tell_lost(&self, before: Position, seen: &Seen) -> Result<(), Stopped> {
+    async fn tell_lost(&mut self, before: Position, seen: &Seen) -> Result<(), Stopped> {
         let rules = self.relay.rules.load();
         let full = |(channel, count): (&String, &usize)| -> Option<Channel> {
             let history = kept_by(&rules.of_subject(channel))?;
@@ -262,10 +262,11 @@ pub fn epoch(info: &StreamInfo) -> Option<u64> {
 }
 
 /// A stream's end.
-pub fn head_of(info: &StreamInfo) -> Option<Position> {
+pub fn head_of(api: &Api, info: &StreamInfo) -> Option<Position> {
     let epoch = epoch(info)?;
     let sequence = info.state.last_seq;
     // An empty stream shows the year 1.
-    let time = time::parse(&info.state.last_ts).filter(|_| sequence > 0).unwrap_or(epoch);
+    let last = if sequence > 0 { api.time(&info.state.last_ts) } else { None };
+    let time = last.unwrap_or(epoch);
     Some(Position { epoch, sequence, time })
 }
