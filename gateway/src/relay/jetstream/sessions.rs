@@ -32,6 +32,9 @@ use bucket::Bucket;
 const HEARTBEAT: Duration = Duration::from_secs(5);
 /// How often a write is tried anew after somebody else's.
 const TRIES: usize = 8;
+/// How often a claim is, and how long it waits in between.
+const CLAIM_TRIES: usize = 32;
+const CLAIM_DELAY: Duration = Duration::from_millis(20);
 
 /// The records of this gateway's sessions, and the way to all others'.
 pub struct JetStreamSessions {
@@ -399,11 +402,13 @@ impl Sessions for JetStreamSessions {
             {
                 return Ok(Claim::Unknown);
             }
-            for _ in 0..TRIES {
+            for _ in 0..CLAIM_TRIES {
                 let claim = self.claim_once(pid).await.map_err(|error| unavailable(&error))?;
                 if let Some(claim) = claim {
                     return Ok(claim);
                 }
+                // Out of step with the others.
+                tokio::time::sleep(CLAIM_DELAY.mul_f64(crate::relay::jetstream::jitter())).await;
             }
             Err(RelayError::Unavailable("too many connections claim one session".to_owned()))
         })
