@@ -304,7 +304,7 @@ push.yaml:1:143: api.keys[1].scopes: is empty, so the key could do nothing; list
     ),
     (
         "relay: {tls: {key: a}}",
-        "relay.tls.cert: goes with `relay.tls.key`; set both or none",
+        "push.yaml:1:9: relay.tls.cert: goes with `relay.tls.key`; set both or none",
     ),
     (
         "relay: {replicas: 2}",

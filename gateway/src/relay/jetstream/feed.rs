@@ -138,7 +138,6 @@ impl<'a> Follower<'a> {
                 sequence,
                 "a hole in the feed; it is filled from the stream"
             );
-            self.relay.metrics.relay_fills.inc();
             if let Err(error) = self.fill(sequence - 1).await? {
                 self.relay.health.trouble(&error);
                 self.retry = Some(Instant::now() + RETRY);

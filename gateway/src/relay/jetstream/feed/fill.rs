@@ -110,6 +110,10 @@ impl Follower<'_> {
         let before = self.position;
         let mut seen = Seen::default();
         let filled = self.fill_from(until, &mut seen).await?;
+        if !seen.counts.is_empty() {
+            self.relay.metrics.relay_fills.inc();
+            self.relay.metrics.relay_filled.inc_by(seen.counts.values().sum::<usize>() as u64);
+        }
         if seen.missing > 0 {
             self.tell_lost(before, &seen).await?;
         }
