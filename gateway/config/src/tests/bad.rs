@@ -327,10 +327,6 @@ push.yaml:1:143: api.keys[1].scopes: is empty, so the key could do nothing; list
         "push.yaml:1:1: upstreams: is not available in this version; remove it",
     ),
     (
-        "generation: 3",
-        "push.yaml:1:1: generation: is not available in this version; remove it",
-    ),
-    (
         "client: {tls: {cert: a, key: b}}",
         "push.yaml:1:10: client.tls: is not available in this version; remove it",
     ),

@@ -20,8 +20,8 @@ use tokio::time::Instant;
 use super::JetStreamRelay;
 use super::api::last;
 use super::ring::Kept;
-use super::subjects::TICK;
 use super::subjects;
+use super::subjects::TICK;
 use crate::offset::Position;
 use crate::relay::{FeedItem, RelayError};
 
@@ -263,5 +263,5 @@ impl JetStreamRelay {
 
 /// A moment that never comes.
 fn far() -> Instant {
-    Instant::now() + Duration::from_secs(86_400)
+    Instant::now() + Duration::from_hours(24)
 }

@@ -37,7 +37,7 @@ pub(super) struct Silence<'a> {
 
 // === impl Silence ===
 
-impl<'a> Silence<'a> {
+impl Silence<'_> {
     pub(super) fn new(interval: Duration) -> Self {
         let interval = interval.mul_f64(1.0 + 0.5 * crate::relay::jetstream::jitter());
         let next = Instant::now() + interval;
