@@ -11,6 +11,7 @@ use crate::channel::Channel;
 mod tests;
 
 /// The channel rules in force. Swapped whole when the file changes.
+#[allow(clippy::struct_field_names)] // They are its rules.
 pub struct Rules {
     rules: Vec<ChannelRule>,
     publication_bytes: usize,
