@@ -192,7 +192,7 @@ async fn a_quiet_channel_is_not_forgotten() {
     let at_first = RelayConfig { url: cluster.nats.url_of(0), ..cluster.config.clone() };
     let at_second = RelayConfig { url: cluster.nats.url_of(1), ..cluster.config.clone() };
     let (_reader, gateway, _) = cluster.gateway_at(&at_first).await;
-    let (publisher, ..) = cluster.gateway_at(&at_second).await;
+    let (publisher, _publisher, _) = cluster.gateway_at(&at_second).await;
     let feed = read_until(gateway, 7);
     cluster.nats.signal(0, Signal::Stop);
     // Whoever led the stream may be the one that stands still.
@@ -219,7 +219,7 @@ async fn a_blind_gateway_fills() {
         password: Some(password.to_owned()),
         ..cluster.config.clone()
     };
-    let (seeing, ..) = cluster.gateway_at(&config("seeing", "s")).await;
+    let (seeing, _seeing, _) = cluster.gateway_at(&config("seeing", "s")).await;
     let (_blind, gateway, metrics) = cluster.gateway_at(&config("blind", "b")).await;
     let feed = read_until(gateway, 20);
     for number in 1..=20 {
@@ -329,7 +329,7 @@ async fn a_new_stream_is_a_new_epoch() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn settings_of_one_generation_are_one() {
     let cluster = Cluster::new(Nats::single(), 1);
-    let (first, ..) = cluster.gateway().await;
+    let (first, _first, _) = cluster.gateway().await;
     let connect = async |rules: Rules| {
         let (sender, _receiver) = tokio::sync::mpsc::channel(8);
         JetStreamRelay::connect(JetStreamOptions {
@@ -381,4 +381,43 @@ async fn nats_goes_and_comes_back() {
         }
     })
     .await;
+}
+
+/// A client that was at a gateway that is ahead is not served by one that is
+/// behind, until that one has come as far.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_gateway_comes_to_its_clients_place() {
+    let cluster = Cluster::new(Nats::single(), 1);
+    let (ahead, _ahead, _) = cluster.gateway().await;
+    let (behind, _behind, _) = cluster.gateway().await;
+    for number in 0..200 {
+        let published = ahead.publish(numbered("kept.a", number)).await.unwrap();
+        let place = published.position.unwrap();
+        behind.reach(place).await.unwrap();
+        assert!(behind.head().sequence >= place.sequence);
+    }
+    let never = Position { sequence: u64::MAX, ..ahead.head() };
+    patiently("an answer", behind.reach(never)).await.unwrap();
+}
+
+/// A session's own channel reaches its gateway without a subscription of its
+/// own.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn sessions_have_one_subscription() {
+    let cluster = Cluster::new(Nats::single(), 1);
+    let (publisher, _publisher, _) = cluster.gateway().await;
+    let (_relay, mut gateway, _) = cluster.gateway().await;
+    let publish = async {
+        // The subscription is made soon after the start, not before.
+        for number in 0..100 {
+            publisher.publish(numbered("$sid.a.b", number)).await.unwrap();
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    let got = tokio::select! {
+        got = gateway.next(0, 3) => got,
+        () = publish => panic!("nothing came"),
+    };
+    assert_eq!(got[2].channel, channel("$sid.a.b"));
+    assert_eq!(number(&got[2]), number(&got[0]) + 2);
 }

@@ -342,6 +342,15 @@ impl Relay for JetStreamRelay {
         self.ring.head()
     }
 
+    fn reach(&self, place: Position) -> BoxFuture<'_, Result<(), RelayError>> {
+        Box::pin(async move {
+            if place.epoch == self.ring.head().epoch {
+                self.come_to(place.sequence).await?;
+            }
+            Ok(())
+        })
+    }
+
     fn replay(&self, request: Replay) -> BoxFuture<'_, Result<Replayed, RelayError>> {
         Box::pin(self.read_replay(request))
     }

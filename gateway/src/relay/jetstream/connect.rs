@@ -129,7 +129,7 @@ impl Connection {
                     Event::SlowConsumer(_) => dropped_sender.send_modify(|count| *count += 1),
                     _ => {}
                 }
-                tracing::info!(%event, "NATS");
+                tracing::debug!(%event, "NATS");
                 std::future::ready(())
             });
         let addresses = addresses(&config.url)?;

@@ -165,7 +165,7 @@ impl<'a> Follower<'a> {
                 sequence = incoming.sequence,
                 "the stream has another message under a sequence that was seen before"
             );
-            while let Err(error) = self.new_life().await? {
+            while let Err(error) = self.new_life(true).await? {
                 self.relay.health.trouble(&error);
                 tokio::time::sleep(RETRY).await;
             }

@@ -234,24 +234,34 @@ impl JetStreamRelay {
         if position.epoch != head.epoch {
             return Ok(false);
         }
-        if highest > head.sequence {
-            let info = self.api.info(&self.stream).await.map_err(|error| unavailable(&error))?;
-            if info.state.last_seq < highest {
-                return Ok(false);
-            }
-            if let When::Later(there) = self.ring.when(highest) {
-                let _ = tokio::time::timeout(FEED_PATIENCE, there).await;
-            }
-            if self.ring.head().sequence < highest {
-                let behind = "this gateway is behind the one that the client was at";
-                return Err(RelayError::Unavailable(behind.to_owned()));
-            }
+        if !self.come_to(highest).await? {
+            return Ok(false);
         }
         if position.sequence == 0 {
             return Ok(true);
         }
         let time = self.stored_time(position.sequence).await?;
         Ok(time.is_none_or(|time| time == position.time))
+    }
+
+    /// Waits for the feed to come to a sequence. False: the stream isn't as
+    /// far.
+    pub(super) async fn come_to(&self, sequence: u64) -> Result<bool, RelayError> {
+        if sequence <= self.ring.head().sequence {
+            return Ok(true);
+        }
+        let info = self.api.info(&self.stream).await.map_err(|error| unavailable(&error))?;
+        if info.state.last_seq < sequence {
+            return Ok(false);
+        }
+        if let When::Later(there) = self.ring.when(sequence) {
+            let _ = tokio::time::timeout(FEED_PATIENCE, there).await;
+        }
+        if self.ring.head().sequence < sequence {
+            let behind = "this gateway is behind the one that the client was at";
+            return Err(RelayError::Unavailable(behind.to_owned()));
+        }
+        Ok(true)
     }
 
     /// When a sequence was stored, if it is still here.

@@ -97,8 +97,10 @@ pub async fn ensure(api: &Api, wanted: &StreamConfig) -> Result<StreamInfo, Conn
     let info = match api.info(&wanted.name).await {
         Ok(info) => info,
         Err(error) if error.is_no_stream() => match api.create(wanted).await {
-            // Another gateway may have been first, with other settings.
-            Ok(_) | Err(ApiError::Refused { .. }) => api.info(&wanted.name).await?,
+            Ok(info) => info,
+            // Another gateway may have been first, with other settings. Not
+            // all servers of a cluster know of a new stream at once.
+            Err(ApiError::Refused { .. }) => api.info(&wanted.name).await?,
             Err(error) => return Err(error.into()),
         },
         Err(error) => return Err(error.into()),

@@ -48,16 +48,16 @@ impl Follower<'_> {
         for recheck in 0..=RECHECKS {
             let info = match self.relay.api.info(&self.relay.stream).await {
                 Ok(info) => info,
-                Err(error) if error.is_no_stream() => return self.new_life().await,
+                Err(error) if error.is_no_stream() => return self.new_life(false).await,
                 Err(error) => return Ok(Err(error)),
             };
             if epoch(&info) != Some(self.position.epoch) {
-                return self.new_life().await;
+                return self.new_life(false).await;
             }
             if info.state.last_seq >= self.position.sequence {
                 match self.is_same().await {
                     Ok(true) => self.owed = self.owed.max(info.state.last_seq),
-                    Ok(false) => return self.new_life().await,
+                    Ok(false) => return self.new_life(true).await,
                     Err(error) => return Ok(Err(error)),
                 }
                 return Ok(Ok(()));
@@ -66,7 +66,7 @@ impl Follower<'_> {
                 tokio::time::sleep(RECHECK_DELAY).await;
             }
         }
-        self.new_life().await
+        self.new_life(true).await
     }
 
     /// Whether the position's message is still the same, or gone.
@@ -80,8 +80,9 @@ impl Follower<'_> {
     }
 
     /// The stream began anew, or went back behind the position: no place
-    /// that anybody holds is one of it.
-    pub(super) async fn new_life(&mut self) -> Result<Result<(), ApiError>, Stopped> {
+    /// that anybody holds is one of it. Not `sure`: unless it turns out to be
+    /// there as ever (a server that comes back may not know of it at first).
+    pub(super) async fn new_life(&mut self, sure: bool) -> Result<Result<(), ApiError>, Stopped> {
         let info = match self.relay.ensure_stream().await {
             Ok(info) => info,
             Err(error) => return Ok(Err(error)),
@@ -89,6 +90,13 @@ impl Follower<'_> {
         let Some(position) = head_of(&self.relay.api, &info) else {
             return Ok(Err(ApiError::Malformed("a stream without a time".to_owned())));
         };
+        let same = position.epoch == self.position.epoch
+            && position.sequence >= self.position.sequence;
+        if same && !sure {
+            self.owed = self.owed.max(position.sequence);
+            self.check = true;
+            return Ok(Err(ApiError::NoResponders));
+        }
         tracing::warn!(
             was = self.position.sequence,
             is = position.sequence,
