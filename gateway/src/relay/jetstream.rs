@@ -61,12 +61,16 @@ use subjects::Subjects;
 
 /// Without a message for so long a gateway ticks.
 const TICK: Duration = Duration::from_secs(1);
+/// How long the feed waits for an answer from the stream.
+const FEED_TIMEOUT: Duration = Duration::from_millis(1_500);
 /// Messages before the stream's end that are read into the ring at the start.
 const PRIMED: u64 = 4_096;
 
 /// The relay of a gateway among others.
 pub struct JetStreamRelay {
     api: Api,
+    /// The same, less patient: the feed waits for it.
+    feed_api: Api,
     subjects: Subjects,
     /// The stream's name.
     stream: String,
@@ -183,6 +187,7 @@ impl JetStreamRelay {
                 dropped: connection.dropped,
             })),
             subjects,
+            feed_api: api.with_timeout(FEED_TIMEOUT),
             api,
         });
         relay.prime(head).await?;

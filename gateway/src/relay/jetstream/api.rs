@@ -22,6 +22,7 @@ pub const TIMEOUT: Duration = Duration::from_secs(5);
 pub struct Api {
     client: Client,
     clock: Clock,
+    timeout: Duration,
 }
 
 /// Why there is no answer, or a bad one.
@@ -217,7 +218,13 @@ impl ApiError {
 impl Api {
     /// Through one connection; times of storage are told by `clock`.
     pub fn new(client: Client, clock: Clock) -> Self {
-        Self { client, clock }
+        Self { client, clock, timeout: TIMEOUT }
+    }
+
+    /// The same, with another time for every answer.
+    #[must_use]
+    pub fn with_timeout(&self, timeout: Duration) -> Self {
+        Self { timeout, ..self.clone() }
     }
 
     /// Reads a time of storage.
@@ -365,7 +372,7 @@ impl Api {
                 use async_nats::client::RequestErrorKind as Kind;
                 match error.kind() {
                     Kind::NoResponders => ApiError::NoResponders,
-                    Kind::TimedOut => ApiError::Timeout(TIMEOUT),
+                    Kind::TimedOut => ApiError::Timeout(self.timeout),
                     Kind::Other => ApiError::Disconnected,
                     _ => ApiError::Malformed(error.to_string()),
                 }
@@ -413,7 +420,9 @@ impl Api {
         if !self.is_connected() {
             return Err(ApiError::Disconnected);
         }
-        tokio::time::timeout(TIMEOUT, work).await.map_err(|_| ApiError::Timeout(TIMEOUT))?
+        tokio::time::timeout(self.timeout, work)
+            .await
+            .map_err(|_| ApiError::Timeout(self.timeout))?
     }
 }
 

@@ -113,7 +113,7 @@ impl<'a> Follower<'a> {
                 self.check = true;
                 self.retry = None;
             }
-            () = tokio::time::sleep_until(wake) => self.tick().await,
+            () = tokio::time::sleep_until(wake) => self.tick().await?,
             ack = self.silence.ack() => self.ticked(ack).await,
         }
         Ok(())

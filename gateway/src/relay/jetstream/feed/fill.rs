@@ -46,7 +46,7 @@ impl Follower<'_> {
 
     async fn compare(&mut self) -> Result<Result<(), ApiError>, Stopped> {
         for recheck in 0..=RECHECKS {
-            let info = match self.relay.api.info(&self.relay.stream).await {
+            let info = match self.relay.feed_api.info(&self.relay.stream).await {
                 Ok(info) => info,
                 Err(error) if error.is_no_stream() => return self.new_life(false).await,
                 Err(error) => return Ok(Err(error)),
@@ -75,7 +75,7 @@ impl Follower<'_> {
         if self.position.sequence == 0 {
             return Ok(true);
         }
-        let stored = self.relay.api.get_from_leader(&self.relay.stream, &get).await?;
+        let stored = self.relay.feed_api.get_from_leader(&self.relay.stream, &get).await?;
         Ok(stored.is_none_or(|stored| stored.time == self.position.time))
     }
 
@@ -87,7 +87,7 @@ impl Follower<'_> {
             Ok(info) => info,
             Err(error) => return Ok(Err(error)),
         };
-        let Some(position) = head_of(&self.relay.api, &info) else {
+        let Some(position) = head_of(&self.relay.feed_api, &info) else {
             return Ok(Err(ApiError::Malformed("a stream without a time".to_owned())));
         };
         let same = position.epoch == self.position.epoch
@@ -125,7 +125,7 @@ impl Follower<'_> {
         if seen.missing > 0 {
             self.tell_lost(before, &seen).await?;
         }
-        if filled.is_ok() && self.relay.api.is_connected() {
+        if filled.is_ok() && self.relay.feed_api.is_connected() {
             self.relay.health.well();
         }
         Ok(filled)
@@ -140,7 +140,7 @@ impl Follower<'_> {
         while self.position.sequence < until {
             let from = self.position.sequence + 1;
             let count = usize::try_from(until - self.position.sequence).unwrap_or(BATCH).min(BATCH);
-            let batch = match self.relay.api.batch(&self.relay.stream, from, ">", count).await {
+            let batch = match self.relay.feed_api.batch(&self.relay.stream, from, ">", count).await {
                 Ok(batch) => batch,
                 Err(error) => return Ok(Err(error)),
             };
@@ -183,7 +183,7 @@ impl Follower<'_> {
         let relay = self.relay;
         let from = self.position.sequence + 1;
         let get = Get { seq: Some(from), next_by_subj: Some(">"), ..Get::default() };
-        let stored = match relay.api.get_from_leader(&relay.stream, &get).await {
+        let stored = match relay.feed_api.get_from_leader(&relay.stream, &get).await {
             Ok(stored) => stored,
             Err(error) => return Ok(Err(error)),
         };
@@ -201,7 +201,7 @@ impl Follower<'_> {
             self.accept(&incoming).await?;
             return Ok(Ok(()));
         }
-        let info = match relay.api.info(&relay.stream).await {
+        let info = match relay.feed_api.info(&relay.stream).await {
             Ok(info) => info,
             Err(error) => return Ok(Err(error)),
         };
@@ -211,7 +211,7 @@ impl Follower<'_> {
             return Ok(Err(ApiError::Malformed("the stream is shorter than its feed".to_owned())));
         }
         // Between here and its end there is nothing any more.
-        let Some(position) = head_of(&self.relay.api, &info) else {
+        let Some(position) = head_of(&self.relay.feed_api, &info) else {
             return Ok(Err(ApiError::Malformed("a stream without a time".to_owned())));
         };
         self.step_over(position.sequence + 1, seen);
