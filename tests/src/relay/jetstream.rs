@@ -71,7 +71,7 @@ pub async fn join_cluster(
         }
     };
     let working = Arc::clone(&relay);
-    tokio::spawn(async move { working.run(std::future::pending()).await });
+    tokio::spawn(async move { Box::pin(working.run(std::future::pending())).await });
     let gateway = Gateway { relay: Arc::clone(&relay) as Arc<dyn Relay>, feeds };
     (relay, gateway)
 }

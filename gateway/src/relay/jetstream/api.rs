@@ -207,7 +207,9 @@ impl ApiError {
             // 10008: the cluster has no leader yet. 10074: not enough
             // servers for the replicas (they may be starting). No stream:
             // it was just made, and not every server knows.
-            Self::Refused { code, .. } => matches!(code, 10005 | 10008 | 10009 | 10074) || self.is_no_stream(),
+            Self::Refused { code, .. } => {
+                matches!(code, 10005 | 10008 | 10009 | 10074) || self.is_no_stream()
+            }
             Self::Malformed(_) => false,
         }
     }

@@ -90,8 +90,8 @@ impl Follower<'_> {
         let Some(position) = head_of(&self.relay.feed_api, &info) else {
             return Ok(Err(ApiError::Malformed("a stream without a time".to_owned())));
         };
-        let same = position.epoch == self.position.epoch
-            && position.sequence >= self.position.sequence;
+        let same =
+            position.epoch == self.position.epoch && position.sequence >= self.position.sequence;
         if same && !sure {
             self.owed = self.owed.max(position.sequence);
             self.check = true;
@@ -140,7 +140,8 @@ impl Follower<'_> {
         while self.position.sequence < until {
             let from = self.position.sequence + 1;
             let count = usize::try_from(until - self.position.sequence).unwrap_or(BATCH).min(BATCH);
-            let batch = match self.relay.feed_api.batch(&self.relay.stream, from, ">", count).await {
+            let batch = match self.relay.feed_api.batch(&self.relay.stream, from, ">", count).await
+            {
                 Ok(batch) => batch,
                 Err(error) => return Ok(Err(error)),
             };
