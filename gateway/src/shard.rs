@@ -11,12 +11,12 @@
 //! - [`turn`]: how long one client may keep the others waiting
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use gateway_config::{Config, Recovery};
 use tokio::sync::{Notify, mpsc};
@@ -49,6 +49,12 @@ use timers::Timers;
 const ROUND: usize = 64;
 /// How long a client that is ahead of its shard waits for it.
 const REACH_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long the relay still brings a channel that nobody is subscribed to:
+/// longer than any subscription takes from its join to its place in the hub,
+/// and long enough that a reconnect finds it.
+const LINGER: Duration = Duration::from_secs(60);
+/// Channels that are looked at when one is left.
+const LEAVES: usize = 4;
 /// Bytes read from a socket at once.
 const READ_BUFFER: usize = 64 << 10;
 
@@ -113,6 +119,11 @@ pub struct Shard {
     joining: RefCell<HashMap<Channel, Rc<Notify>>>,
     /// The position moved.
     progress: Notify,
+    /// Channels that the relay was asked for, and when somebody last wanted
+    /// them.
+    joined: RefCell<HashMap<Channel, Instant>>,
+    /// Channels that may have no subscriber left, and since when.
+    left: RefCell<VecDeque<(Channel, Instant)>>,
 }
 
 // === impl Shared ===
@@ -172,6 +183,8 @@ impl Shard {
             scratch: RefCell::new(vec![0; READ_BUFFER].into()),
             joining: RefCell::default(),
             progress: Notify::new(),
+            joined: RefCell::default(),
+            left: RefCell::default(),
         })
     }
 
@@ -196,6 +209,7 @@ impl Shard {
     /// may have been served by a shard, or a gateway, that is a moment ahead,
     /// and must not be sent again what it has.
     pub async fn reach(&self, place: Position) -> Result<(), Error> {
+        self.shared.relay.reach(place).await?;
         let behind = || {
             let position = self.hub.borrow().position();
             position.epoch == place.epoch && position.sequence < place.sequence
@@ -245,18 +259,29 @@ impl Shard {
                     self.close_session(&session, None, CloseReason::Resync);
                 }
             }
+            FeedItem::Lost(lost) => {
+                let rules = self.shared.rules.load();
+                let sessions: Vec<_> = self.sessions.borrow().values().cloned().collect();
+                for session in sessions {
+                    if session.has_channel(|channel| lost.hits(channel, rules.of(channel).history))
+                    {
+                        self.close_session(&session, None, CloseReason::Resync);
+                    }
+                }
+            }
             FeedItem::Fenced { pid, owner } => self.fenced(pid, Some(*owner)),
         }
     }
 
     /// The first subscriber of a channel in this shard: the relay is asked
-    /// for it. Ready when what is published from now on will arrive.
+    /// for it. Ready when what is published from now on will arrive. The
+    /// subscriber is to enter the hub within [`LINGER`].
     pub async fn join(&self, channel: &Channel) -> Result<(), Error> {
         loop {
             let waiting = self.joining.borrow().get(channel).cloned();
             match waiting {
                 Some(waiting) => waiting.notified().await,
-                None if self.hub.borrow().has(channel) => return Ok(()),
+                None if self.is_joined(channel) => return Ok(()),
                 None => break,
             }
         }
@@ -264,13 +289,49 @@ impl Shard {
         self.joining.borrow_mut().insert(channel.clone(), notify.clone());
         let joined = self.shared.relay.join(channel).await;
         self.joining.borrow_mut().remove(channel);
+        if joined.is_ok() {
+            self.joined.borrow_mut().insert(channel.clone(), Instant::now());
+            // It may be that nobody enters the hub after all.
+            self.leave(channel);
+        }
         notify.notify_waiters();
         Ok(joined?)
     }
 
-    /// The last subscriber of a channel in this shard is gone.
+    /// Whether the relay brings a channel; it will, for [`LINGER`] at least.
+    fn is_joined(&self, channel: &Channel) -> bool {
+        let mut joined = self.joined.borrow_mut();
+        let Some(wanted) = joined.get_mut(channel) else { return false };
+        *wanted = Instant::now();
+        true
+    }
+
+    /// The last subscriber of a channel in this shard is gone. The relay is
+    /// told some time later, if nobody came since.
     pub fn leave(&self, channel: &Channel) {
-        self.shared.relay.leave(channel);
+        let now = Instant::now();
+        let mut left = self.left.borrow_mut();
+        left.push_back((channel.clone(), now));
+        // More go than come, so the queue stays as short as what lingers.
+        for _ in 0..LEAVES {
+            if left.front().is_none_or(|(_, since)| now - *since < LINGER) {
+                break;
+            }
+            let Some((channel, _)) = left.pop_front() else { break };
+            if self.hub.borrow().has(&channel) {
+                // Its last subscriber will leave it again.
+                continue;
+            }
+            let wanted = self.joined.borrow().get(&channel).copied();
+            match wanted {
+                Some(wanted) if now - wanted < LINGER => left.push_back((channel, now)),
+                Some(_) => {
+                    self.joined.borrow_mut().remove(&channel);
+                    self.shared.relay.leave(&channel);
+                }
+                None => {}
+            }
+        }
     }
 
     /// Another connection took over the session of this private id: whoever
