@@ -56,7 +56,7 @@ async fn history_of_any_json_can_be_read() {
             got = socket.text().await;
         }
         assert!(got.contains(&format!(r#""data":{data}"#)), "{data}: byte for byte in {got}");
-        assert_eq!(number(&gateway, "push_session_panics_total").await, 0.0);
+        assert!(number(&gateway, "push_session_panics_total").await < 0.5);
     }
 }
 
@@ -93,7 +93,7 @@ async fn a_token_may_be_valid_for_years() {
     let auth = json!({"token": token});
     let mut socket = Socket::join(&gateway, Transport::WebSocket, "/", Some(&auth)).await.unwrap();
     socket.subscribe("a").await;
-    assert_eq!(number(&gateway, "push_session_panics_total").await, 0.0);
+    assert!(number(&gateway, "push_session_panics_total").await < 0.5);
 }
 
 // --- more than the outbox holds ---
@@ -168,7 +168,7 @@ async fn a_slow_polling_client_learns_it_with_its_next_poll() {
     let asked = std::time::Instant::now();
     session.ended().await;
     assert!(asked.elapsed() < Duration::from_secs(10), "at once, not by its ping's timeout");
-    assert_eq!(number(&gateway, "push_connections").await, 0.0);
+    assert!(number(&gateway, "push_connections").await < 0.5);
 }
 
 #[tokio::test]
@@ -215,11 +215,22 @@ async fn a_clients_publication_has_an_id_of_bounded_length() {
 
 #[tokio::test]
 async fn namespaces_never_share_a_room() {
-    for bad in ["/a.b", "//a"] {
-        let config = format!("socketio: {{namespaces: [\"/\", \"/a\", \"{bad}\"]}}");
-        let refused = Gateway::try_start(&config).err().expect("refused");
-        assert!(refused.contains("socketio.namespaces[2]"), "{refused}");
-    }
+    let config = r#"socketio: {namespaces: ["/", "/a", "//a"]}"#;
+    let refused = Gateway::try_start(config).err().expect("refused");
+    assert!(refused.contains("socketio.namespaces[2]"), "{refused}");
+
+    let gateway = Gateway::start(r#"socketio: {namespaces: ["/a", "/a.b"]}"#);
+    let join = |namespace| Socket::join(&gateway, Transport::WebSocket, namespace, None);
+    let mut inner = join("/a").await.unwrap();
+    let mut dotted = join("/a.b").await.unwrap();
+    inner.subscribe("b.room").await;
+    dotted.subscribe("room").await;
+    let publish = json!({"channel": "room", "data": "for /a.b"});
+    dotted.call("push:publish", &[publish]).await;
+    assert_eq!(dotted.app_event().await.args[0], "for /a.b");
+    let publish = json!({"channel": "b.room", "data": "for /a"});
+    inner.call("push:publish", &[publish]).await;
+    assert_eq!(inner.app_event().await.args[0], "for /a");
 }
 
 #[tokio::test]

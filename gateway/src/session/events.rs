@@ -18,8 +18,8 @@ use crate::offset::Offset;
 use crate::protocol::engineio::{Message, Wire};
 use crate::protocol::sse;
 use crate::session::sid::random_id;
-use crate::shard::Shard;
 use crate::shard::timers::{Timed, Timer, TimerKey};
+use crate::shard::{Place, Shard};
 
 /// What a stream's request says.
 #[derive(Clone, Debug, Default)]
@@ -43,6 +43,7 @@ struct Stream {
     outbox: Rc<Outbox>,
     session: Rc<Session>,
     heartbeat: Cell<Option<TimerKey>>,
+    _place: Place,
 }
 
 /// Metric labels.
@@ -55,6 +56,7 @@ impl StreamBody {
         shard: &Rc<Shard>,
         identity: std::sync::Arc<Identity>,
         request: &StreamRequest,
+        place: Place,
     ) -> Result<Self, Error> {
         if request.channels.is_empty() {
             return Err(Error::new(
@@ -80,8 +82,13 @@ impl StreamBody {
         let unannounced = Unannounced::new(&session);
         begin(&session, &outbox, request).await?;
         unannounced.announced();
-        let stream =
-            Rc::new(Stream { shard: shard.clone(), outbox, session, heartbeat: Cell::new(None) });
+        let stream = Rc::new(Stream {
+            shard: shard.clone(),
+            outbox,
+            session,
+            heartbeat: Cell::new(None),
+            _place: place,
+        });
         stream.schedule();
         shard.opened(LABELS);
         Ok(Self { stream })

@@ -18,8 +18,8 @@ use crate::protocol::engineio::{Message, Wire};
 use crate::protocol::json::{self, Command, Request};
 use crate::protocol::websocket;
 use crate::publication::{DEFAULT_EVENT, NewPublication, Value};
-use crate::shard::Shard;
 use crate::shard::timers::{Timed, Timer, TimerKey};
+use crate::shard::{Place, Shard};
 
 /// One client.
 pub struct Plain {
@@ -30,6 +30,7 @@ pub struct Plain {
     token: RefCell<Option<String>>,
     session: OnceCell<Rc<Session>>,
     heartbeat: Cell<Option<TimerKey>>,
+    place: Cell<Option<Place>>,
     alive: Cell<bool>,
     awaiting: Cell<bool>,
 }
@@ -38,13 +39,14 @@ pub struct Plain {
 
 impl Plain {
     /// A client whose request carried a token, or none.
-    pub fn open(shard: &Rc<Shard>, token: Option<String>) -> Rc<Self> {
+    pub fn open(shard: &Rc<Shard>, token: Option<String>, place: Place) -> Rc<Self> {
         let plain = Rc::new(Self {
             outbox: Outbox::new(shard.outbox_limits()),
             shard: shard.clone(),
             token: RefCell::new(token),
             session: OnceCell::new(),
             heartbeat: Cell::new(None),
+            place: Cell::new(Some(place)),
             alive: Cell::new(true),
             awaiting: Cell::new(false),
         });
@@ -240,6 +242,7 @@ impl Plain {
             session.end(true);
         }
         self.shard.closed(LABELS, reason);
+        drop(self.place.take());
     }
 
     /// Pings as often as the Socket.IO settings say; any message counts as

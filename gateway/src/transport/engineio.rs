@@ -117,18 +117,16 @@ async fn route(
     if query.get("EIO") != Some("4") {
         return Err(code::UNSUPPORTED_VERSION);
     }
-    if !shard.shared.has_room() {
-        return Ok(full(shard));
-    }
+    let Some(place) = shard.shared.enter() else { return Ok(full(shard)) };
     let opening = Opening {
         token: token(query, request.headers()),
         recovery: query.get("recovery") != Some("0"),
     };
     if websocket {
-        return socket::open(shard, request, opening);
+        return socket::open(shard, request, opening, place);
     }
     let engine =
-        Engine::open(shard, &*shard.app, &opening, false).map_err(|_| code::BAD_REQUEST)?;
+        Engine::open(shard, &*shard.app, &opening, place, false).map_err(|_| code::BAD_REQUEST)?;
     let packet = engine.handshake();
     Ok(PollResponse::packets(eio::encode_payload(std::iter::once(&packet))).into())
 }
