@@ -180,7 +180,11 @@ impl Metrics {
             self.events_unhandled.clone(),
         );
         r.register("api_requests", "API requests", self.api_requests.clone());
-        r.register("relay_skipped", "Messages that no client could take", self.relay_skipped.clone());
+        r.register(
+            "relay_skipped",
+            "Messages that no client could take",
+            self.relay_skipped.clone(),
+        );
         r.register("relay_fills", "Holes in the feed that were filled", self.relay_fills.clone());
         r.register("relay_filled", "Messages that filled holes", self.relay_filled.clone());
         r.register("relay_blind", "Times that the feed was blind", self.relay_blind.clone());

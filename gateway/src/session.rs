@@ -18,6 +18,8 @@ use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use gateway_config::subject;
+
 use crate::auth::{Action, Identity};
 use crate::channel::Channel;
 use crate::error::{Error, ErrorCode};
@@ -133,8 +135,8 @@ impl Drop for Unannounced {
 
 impl Session {
     /// Whether it is subscribed to a channel of a kind.
-    pub fn has_channel(&self, mut is: impl FnMut(&Channel) -> bool) -> bool {
-        self.subscriptions.borrow().keys().any(|channel| is(channel))
+    pub fn has_channel(&self, is: impl FnMut(&Channel) -> bool) -> bool {
+        self.subscriptions.borrow().keys().any(is)
     }
 
     /// A session without subscriptions.
@@ -279,7 +281,7 @@ impl Session {
             return name;
         }
         name.strip_prefix("$ns.")
-            .and_then(|rest| rest.strip_prefix(namespace))
+            .and_then(|rest| rest.strip_prefix(&*subject::encode_token(namespace)))
             .and_then(|rest| rest.strip_prefix('.'))
             .unwrap_or(name)
     }

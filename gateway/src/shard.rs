@@ -18,7 +18,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use gateway_config::{Config, Recovery};
+use arc_swap::ArcSwap;
+use gateway_config::{Config, Limits, Recovery};
+use slab::Slab;
 use tokio::sync::{Notify, mpsc};
 use tokio_util::task::TaskTracker;
 
@@ -26,7 +28,7 @@ use crate::auth::access::Access;
 use crate::auth::token::Authenticator;
 use crate::channel::Channel;
 use crate::error::{Error, ErrorCode};
-use crate::hub::{CloseReason, Hub, OutboxLimits};
+use crate::hub::{CloseReason, Hub, Outbox, OutboxLimits};
 use crate::metrics::{CodeLabel, Metrics, ReasonLabel, TransportLabel};
 use crate::offset::Position;
 use crate::protocol::engineio::Wire;
@@ -52,7 +54,7 @@ const REACH_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long the relay still brings a channel that nobody is subscribed to:
 /// longer than any subscription takes from its join to its place in the hub,
 /// and long enough that a reconnect finds it.
-const LINGER: Duration = Duration::from_secs(60);
+const LINGER: Duration = Duration::from_mins(1);
 /// Channels that are looked at when one is left.
 const LEAVES: usize = 4;
 /// Bytes read from a socket at once.
@@ -68,6 +70,8 @@ pub struct Shared {
     pub gateway: GatewayId,
     /// Makes and reads session ids.
     pub sid_key: SidKey,
+    /// The limits in force.
+    pub limits: Arc<ArcSwap<Limits>>,
     /// The channel rules in force.
     pub rules: SharedRules,
     /// What an identity may do.
@@ -107,6 +111,9 @@ pub struct Shard {
     pub sessions: RefCell<HashMap<Arc<str>, Rc<Session>>>,
     /// Recoverable sessions: private id → Socket.IO id.
     pub pids: RefCell<HashMap<Arc<str>, Arc<str>>>,
+    /// Connections that have no engine: `/ws` and `/sse`, each with what is
+    /// said to it last.
+    pub others: RefCell<Slab<(Rc<Outbox>, Option<Wire>)>>,
     /// Answers new Engine.IO sessions.
     pub app: Box<dyn EngineApp>,
     /// Every task of the shard.
@@ -140,7 +147,7 @@ impl Shared {
         if !self.accepting.load(Ordering::Relaxed) {
             return None;
         }
-        let most = self.config.limits.connections;
+        let most = self.limits.load().connections;
         let place = Place(self.clone());
         let before = self.connections.fetch_add(1, Ordering::Relaxed);
         (before < most).then_some(place)
@@ -177,6 +184,7 @@ impl Shard {
             engines: RefCell::default(),
             sessions: RefCell::default(),
             pids: RefCell::default(),
+            others: RefCell::default(),
             app: app(weak.clone()),
             tasks: TaskTracker::new(),
             ping: Wire::text(&[b"2"]),
@@ -239,7 +247,10 @@ impl Shard {
     fn feed(&self, item: &FeedItem, direct: bool) {
         match item {
             FeedItem::Publication(publication) => {
-                self.shared.metrics.publications_received.inc();
+                // Every shard gets it; it is one all the same.
+                if self.index == 0 {
+                    self.shared.metrics.publications_received.inc();
+                }
                 // One session's own channel is not in the hub: an entry each
                 // would cost every idle client memory.
                 match publication.channel.as_str().strip_prefix("$sid.") {
@@ -359,7 +370,7 @@ impl Shard {
 
     /// How much may wait for one connection.
     pub fn outbox_limits(&self) -> OutboxLimits {
-        let limits = &self.shared.config.limits;
+        let limits = self.shared.limits.load();
         OutboxLimits { bytes: limits.outbox_bytes, messages: limits.outbox_messages }
     }
 

@@ -133,14 +133,8 @@ async fn connect(
     }
 }
 
-fn wait<T>(mut receiver: oneshot::Receiver<T>) -> Option<T> {
-    loop {
-        match receiver.try_recv() {
-            Ok(value) => return Some(value),
-            Err(oneshot::error::TryRecvError::Empty) => {
-                std::thread::sleep(Duration::from_millis(5));
-            }
-            Err(oneshot::error::TryRecvError::Closed) => return None,
-        }
-    }
+/// Waits on a thread of its own: the caller may be inside a runtime, whose
+/// thread must not block.
+fn wait<T: Send + 'static>(receiver: oneshot::Receiver<T>) -> Option<T> {
+    std::thread::spawn(move || receiver.blocking_recv().ok()).join().ok().flatten()
 }

@@ -57,7 +57,7 @@ impl Session {
     ) -> Result<(Subscribed, Pending<'_>), Error> {
         let channel = self.check(&request.channel, Action::Subscribe)?;
         let reads_history = request.since.is_some() || request.last.is_some();
-        let most = self.shard.shared.config.limits.subscriptions;
+        let most = self.shard.shared.limits.load().subscriptions;
         let existing = self.subscriptions.borrow().get(&channel).cloned();
         if existing.is_none() && self.own_subscriptions() >= most {
             return Err(Error::new(

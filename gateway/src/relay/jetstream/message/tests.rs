@@ -57,9 +57,12 @@ fn both_ways() {
     }
 }
 
+/// Payload, headers, and what they are.
+type Case = (&'static [u8], &'static [(&'static str, &'static str)], Value);
+
 #[test]
 fn payloads_of_apps() {
-    let cases: [(&'static [u8], &[(&str, &str)], Value); 8] = [
+    let cases: [Case; 8] = [
         (b" {\"a\":1}\n", &[], Value::Json(bytes("{\"a\":1}"))),
         (b"7", &[], Value::Json(bytes("7"))),
         (b"hello", &[], Value::Json(bytes("\"hello\""))),
