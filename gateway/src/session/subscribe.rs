@@ -123,6 +123,11 @@ impl Session {
         let rule = self.shard.shared.access.rule(channel);
         let mut hub = self.shard.hub.borrow_mut();
         let position = hub.position();
+        if self.ended.get() {
+            // It ended while the relay was asked: nobody would ever take the
+            // subscription out of the hub again.
+            return position;
+        }
         let key = hub.subscribe(channel, rule, &self.subscriber, meta);
         let subscription = Subscription {
             key,
