@@ -133,6 +133,23 @@ pub struct Shard {
     left: RefCell<VecDeque<(Channel, Instant)>>,
 }
 
+/// A channel that the relay is being asked for. Dropped, also because the
+/// client that wanted it is gone: whoever waits for the answer asks anew.
+struct Joining<'a> {
+    shard: &'a Shard,
+    channel: &'a Channel,
+    notify: Rc<Notify>,
+}
+
+// === impl Joining ===
+
+impl Drop for Joining<'_> {
+    fn drop(&mut self) {
+        self.shard.joining.borrow_mut().remove(self.channel);
+        self.notify.notify_waiters();
+    }
+}
+
 // === impl Shared ===
 
 impl Shared {
@@ -298,14 +315,14 @@ impl Shard {
         }
         let notify = Rc::new(Notify::new());
         self.joining.borrow_mut().insert(channel.clone(), notify.clone());
+        let joining = Joining { shard: self, channel, notify };
         let joined = self.shared.relay.join(channel).await;
-        self.joining.borrow_mut().remove(channel);
         if joined.is_ok() {
             self.joined.borrow_mut().insert(channel.clone(), Instant::now());
             // It may be that nobody enters the hub after all.
             self.leave(channel);
         }
-        notify.notify_waiters();
+        drop(joining);
         Ok(joined?)
     }
 

@@ -13,8 +13,12 @@ fn pid(text: &str) -> Arc<str> {
 
 fn record(channels: &[&str]) -> SessionRecord {
     let start = Position { epoch: 7, sequence: 3, time: 9 };
-    let subscription =
-        |name: &&str| SubscriptionRecord { channel: (*name).into(), start, meta: true };
+    let subscription = |name: &&str| SubscriptionRecord {
+        channel: (*name).into(),
+        start,
+        joined: start,
+        meta: true,
+    };
     SessionRecord {
         sid: "sid".into(),
         namespace: "/admin".into(),
