@@ -7,6 +7,9 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
+#[cfg(test)]
+mod tests;
+
 /// All counters and gauges. Cheap to clone: every clone counts the same.
 #[derive(Clone, Default)]
 pub struct Metrics {

@@ -26,7 +26,7 @@ use crate::metrics::{RefusedLabel, Source, SourceLabel};
 use crate::offset::Position;
 use crate::protocol::engineio::{Message, Wire};
 use crate::protocol::{json, socketio as sio, sse};
-use crate::publication::{NewPublication, Published, Value, check_event};
+use crate::publication::{NewPublication, Published, Value, check_event, check_id};
 use crate::shard::Shard;
 use crate::shard::timers::{Timed, Timer, TimerKey};
 
@@ -101,6 +101,32 @@ pub struct NewSession {
     pub outbox: Rc<crate::hub::Outbox>,
     /// Socket.IO: the session that carries it.
     pub engine: Weak<engine::Engine>,
+}
+
+/// A session that its client hasn't been told of. Dropped, whether by an
+/// error, a panic or because the client is gone: it ends.
+pub(crate) struct Unannounced(Option<Rc<Session>>);
+
+// === impl Unannounced ===
+
+impl Unannounced {
+    /// Of this session.
+    pub(crate) fn new(session: &Rc<Session>) -> Self {
+        Self(Some(session.clone()))
+    }
+
+    /// The client has it now.
+    pub(crate) fn announced(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Unannounced {
+    fn drop(&mut self) {
+        if let Some(session) = self.0.take() {
+            session.end(false);
+        }
+    }
 }
 
 // === impl Session ===
@@ -179,6 +205,7 @@ impl Session {
         let channel = self.check(publication.channel.as_str(), Action::Publish)?;
         check_event(&publication.event)?;
         sio::check_args(&publication.args)?;
+        publication.id.as_deref().map_or(Ok(()), check_id)?;
         let most = self.shard.shared.access.rule(&channel).max_payload;
         if publication.size() > most {
             return Err(Error::new(
@@ -212,6 +239,7 @@ impl Session {
     fn drop_forbidden(&self) {
         let identity = self.identity();
         let mapped = &*self.namespace != "/";
+        let joined = self.connect_channels();
         let gone: Vec<Channel> = self
             .subscriptions
             .borrow()
@@ -219,10 +247,10 @@ impl Session {
             .filter(|(channel, subscription)| match subscription.origin {
                 Origin::Command => {
                     let access = &self.shard.shared.access;
-                    !identity.join.contains(channel)
+                    !joined.contains(channel)
                         && access.check(&identity, channel, mapped, Action::Subscribe).is_err()
                 }
-                Origin::Connect => !channel.is_system() && !identity.join.contains(channel),
+                Origin::Connect => !joined.contains(channel),
             })
             .map(|(channel, _)| channel.clone())
             .collect();
@@ -253,15 +281,19 @@ impl Session {
 
     /// Tells the client something of the gateway's own, in its protocol.
     pub fn notify(&self, event: &str, data: &serde_json::Value) {
-        let message = match self.protocol() {
+        self.subscriber.outbox.send(&self.notice(event, data));
+    }
+
+    /// The same, to be sent later.
+    fn notice(&self, event: &str, data: &serde_json::Value) -> Message {
+        match self.protocol() {
             Protocol::Socketio => sio::event(&self.namespace, event, &[Value::json(data)], None),
             Protocol::Websocket => {
                 let text = serde_json::json!({ "event": event, "data": data }).to_string();
                 Message::One(Wire::text(&[text.as_bytes()]))
             }
             Protocol::Sse => Message::One(Wire::raw(sse::notice(event, data))),
-        };
-        self.subscriber.outbox.send(&message);
+        }
     }
 
     /// Tells the client its position, unless a replay is under way: then its

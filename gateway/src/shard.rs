@@ -8,8 +8,9 @@
 //!
 //! - [`control`]: what other threads ask of a shard
 //! - [`timers`]: one wheel of timers for all its sessions
+//! - [`turn`]: how long one client may keep the others waiting
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::{Rc, Weak};
@@ -38,6 +39,7 @@ use crate::upstream::Upstream;
 
 pub mod control;
 pub mod timers;
+pub mod turn;
 
 pub use control::{ChannelCounts, Control, ShardHandle, Shards};
 use timers::Timers;
@@ -80,6 +82,9 @@ pub struct Shared {
     pub connections: AtomicUsize,
 }
 
+/// A place among the connections that the gateway may hold. Dropped: free.
+pub struct Place(Arc<Shared>);
+
 /// One shard. Lives on its thread.
 pub struct Shard {
     /// Its number.
@@ -106,7 +111,6 @@ pub struct Shard {
     pub scratch: RefCell<Box<[u8]>>,
     /// Channels without history that the relay is being asked for.
     joining: RefCell<HashMap<Channel, Rc<Notify>>>,
-    open: Cell<usize>,
     /// The position moved.
     progress: Notify,
 }
@@ -119,13 +123,24 @@ impl Shared {
         self.config.socketio.recovery != Recovery::Off
     }
 
-    /// Whether a new session may come in.
-    pub fn has_room(&self) -> bool {
+    /// Takes a place for a new session, if it may come in. Taken before the
+    /// handshake's answer: many at once are never more than the limit.
+    pub fn enter(self: &Arc<Self>) -> Option<Place> {
         if !self.accepting.load(Ordering::Relaxed) {
-            return false;
+            return None;
         }
         let most = self.config.limits.connections;
-        self.connections.load(Ordering::Relaxed) < most
+        let place = Place(self.clone());
+        let before = self.connections.fetch_add(1, Ordering::Relaxed);
+        (before < most).then_some(place)
+    }
+}
+
+// === impl Place ===
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.connections.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -156,7 +171,6 @@ impl Shard {
             ping: Wire::text(&[b"2"]),
             scratch: RefCell::new(vec![0; READ_BUFFER].into()),
             joining: RefCell::default(),
-            open: Cell::new(0),
             progress: Notify::new(),
         })
     }
@@ -290,6 +304,12 @@ impl Shard {
 
     // --- counting ---
 
+    /// Something panicked; it alone ends.
+    pub fn panicked(&self, what: &str) {
+        self.shared.metrics.panics.inc();
+        tracing::error!("{what} failed by a fault of the gateway");
+    }
+
     /// A request was refused.
     pub fn refused(&self, error: &Error) {
         let label = CodeLabel { code: error.code.as_str() };
@@ -298,8 +318,6 @@ impl Shard {
 
     /// A connection came.
     pub fn opened(&self, labels: (&'static str, &'static str)) {
-        self.open.set(self.open.get() + 1);
-        self.shared.connections.fetch_add(1, Ordering::Relaxed);
         let label = label(labels);
         self.shared.metrics.connections.get_or_create(&label).inc();
         self.shared.metrics.connections_opened.get_or_create(&label).inc();
@@ -314,8 +332,6 @@ impl Shard {
 
     /// A connection ended.
     pub fn closed(&self, labels: (&'static str, &'static str), reason: CloseReason) {
-        self.open.set(self.open.get().saturating_sub(1));
-        self.shared.connections.fetch_sub(1, Ordering::Relaxed);
         let metrics = &self.shared.metrics;
         metrics.connections.get_or_create(&label(labels)).dec();
         let reason_label = ReasonLabel { reason: reason.label() };

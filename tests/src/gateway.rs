@@ -287,8 +287,8 @@ fn follow(
 ) {
     std::thread::spawn(move || {
         for line in BufReader::new(output).lines().map_while(Result::ok) {
+            lock(&log).push(line.clone());
             also(&line);
-            lock(&log).push(line);
         }
     });
 }

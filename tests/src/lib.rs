@@ -13,6 +13,7 @@
 //! - [`sse`]: a reader of `/sse`
 //! - [`token`]: tokens as an app's own server would make them
 //! - [`patience`]: how long a test waits before it gives up
+//! - [`docs`]: runs the examples of the documentation
 //! - [`conformance`]: the handlers that the official suites expect
 //! - [`relay`]: a relay with its feeds, whichever relay it is; this one is
 //!   tried from inside
@@ -26,6 +27,7 @@
 
 pub mod api;
 pub mod conformance;
+pub mod docs;
 pub mod engineio;
 pub mod gateway;
 pub mod http;

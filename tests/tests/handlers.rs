@@ -67,7 +67,7 @@ async fn a_client_acknowledges_the_servers_event() {
     assert_eq!(args.first(), Some(&Value::Json("42".into())));
     assert_eq!(args.get(1), Some(&Value::Json(r#"{"sure":true}"#.into())));
     // The same ack again is stray by now; the next question has its own id.
-    socket.send(r#"430[43]"#).await;
+    socket.send("430[43]").await;
     socket.send(r#"42["ask","and now?"]"#).await;
     assert_eq!(packet(&mut socket).await, r#"421["question","and now?"]"#);
     gateway.stop();

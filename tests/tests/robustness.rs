@@ -9,6 +9,7 @@ use tests::Gateway;
 use tests::api::{call, metric, say};
 use tests::engineio::{Polling, endpoint};
 use tests::http::{request, send};
+use tests::patience::eventually;
 use tests::plain::Plain;
 use tests::socketio::{Socket, Transport};
 use tests::sse::Sse;
@@ -55,7 +56,7 @@ async fn history_of_any_json_can_be_read() {
             got = socket.text().await;
         }
         assert!(got.contains(&format!(r#""data":{data}"#)), "{data}: byte for byte in {got}");
-        assert_eq!(number(&gateway, "push_session_panics_total").await, 0.0);
+        assert!(number(&gateway, "push_session_panics_total").await < 0.5);
     }
 }
 
@@ -92,7 +93,7 @@ async fn a_token_may_be_valid_for_years() {
     let auth = json!({"token": token});
     let mut socket = Socket::join(&gateway, Transport::WebSocket, "/", Some(&auth)).await.unwrap();
     socket.subscribe("a").await;
-    assert_eq!(number(&gateway, "push_session_panics_total").await, 0.0);
+    assert!(number(&gateway, "push_session_panics_total").await < 0.5);
 }
 
 // --- more than the outbox holds ---
@@ -111,6 +112,35 @@ async fn many(gateway: &Gateway, channel: &str, count: usize) {
             .collect();
         let reply = call(gateway, None, "/v1/batch", &json!({"publications": publications})).await;
         assert_eq!(reply.status, 200, "{}", reply.text());
+    }
+}
+
+#[tokio::test]
+async fn a_replay_longer_than_the_outbox_arrives() {
+    let gateway = Gateway::start(SMALL_OUTBOX);
+    many(&gateway, "log.a", 500).await;
+    let mut plain = Plain::connect(&gateway).await;
+    plain.call("subscribe", &json!({"channel": "log.a", "last": 500})).await.unwrap();
+    for n in 0..500 {
+        assert_eq!(plain.publication().await["data"], n);
+    }
+}
+
+#[tokio::test]
+async fn a_recovery_longer_than_the_outbox_arrives() {
+    let gateway = Gateway::start(SMALL_OUTBOX);
+    for transport in Transport::ALL {
+        let mut socket = Socket::connect(&gateway, transport).await;
+        socket.subscribe("log.a").await;
+        say(&gateway, "log.a", "first").await;
+        assert_eq!(socket.app_event().await.args[0], "first");
+        let credentials = socket.credentials();
+        socket.close_engine().await;
+        many(&gateway, "log.a", 500).await;
+        let mut socket = Socket::join(&gateway, transport, "/", Some(&credentials)).await.unwrap();
+        for n in 0..500 {
+            assert_eq!(socket.app_event().await.args[0], n);
+        }
     }
 }
 
@@ -138,7 +168,88 @@ async fn a_slow_polling_client_learns_it_with_its_next_poll() {
     let asked = std::time::Instant::now();
     session.ended().await;
     assert!(asked.elapsed() < Duration::from_secs(10), "at once, not by its ping's timeout");
-    assert_eq!(number(&gateway, "push_connections").await, 0.0);
+    assert!(number(&gateway, "push_connections").await < 0.5);
+}
+
+#[tokio::test]
+async fn who_takes_nothing_keeps_nothing() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let gateway = Gateway::start("socketio: {pingInterval: 1s, pingTimeout: 1s}");
+    let session = Polling::joined(&gateway).await;
+    session.post(r#"420["push:subscribe","news"]"#).await;
+    session.get().await;
+    let large = "x".repeat(900_000);
+    for _ in 0..4 {
+        say(&gateway, "news", &*large).await;
+    }
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4096).unwrap();
+    let mut socket = socket.connect(gateway.client_address().parse().unwrap()).await.unwrap();
+    let path = session.url.rsplit_once("/socket.io").unwrap().1;
+    let head = format!("GET /socket.io{path} HTTP/1.1\r\nhost: gateway\r\n\r\n");
+    socket.write_all(head.as_bytes()).await.unwrap();
+    eventually("its end", async || number(&gateway, "push_connections").await == 0.0).await;
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    // Its answer is gone too: what comes now is only what lay in the kernel.
+    let (mut got, mut buffer) = (0, vec![0; 1 << 16]);
+    while let Ok(Ok(more @ 1..)) =
+        tokio::time::timeout(Duration::from_secs(5), socket.read(&mut buffer)).await
+    {
+        got += more;
+    }
+    assert!(got < 3_600_000, "{got} bytes");
+}
+
+// --- limits and walls ---
+
+#[tokio::test]
+async fn a_clients_publication_has_an_id_of_bounded_length() {
+    let gateway = Gateway::start(HISTORY);
+    let mut plain = Plain::connect(&gateway).await;
+    for id in ["x".repeat(201), "two\nlines".into(), String::new()] {
+        let publish = json!({"channel": "log.a", "data": 1, "id": id});
+        let refused = plain.call("publish", &publish).await.unwrap_err();
+        assert_eq!(refused["code"], "bad_request", "{refused}");
+    }
+}
+
+#[tokio::test]
+async fn namespaces_never_share_a_room() {
+    let config = r#"socketio: {namespaces: ["/", "/a", "//a"]}"#;
+    let refused = Gateway::try_start(config).err().expect("refused");
+    assert!(refused.contains("socketio.namespaces[2]"), "{refused}");
+
+    let gateway = Gateway::start(r#"socketio: {namespaces: ["/a", "/a.b"]}"#);
+    let join = |namespace| Socket::join(&gateway, Transport::WebSocket, namespace, None);
+    let mut inner = join("/a").await.unwrap();
+    let mut dotted = join("/a.b").await.unwrap();
+    inner.subscribe("b.room").await;
+    dotted.subscribe("room").await;
+    let publish = json!({"channel": "room", "data": "for /a.b"});
+    dotted.call("push:publish", &[publish]).await;
+    assert_eq!(dotted.app_event().await.args[0], "for /a.b");
+    let publish = json!({"channel": "b.room", "data": "for /a"});
+    inner.call("push:publish", &[publish]).await;
+    assert_eq!(inner.app_event().await.args[0], "for /a");
+}
+
+#[tokio::test]
+async fn a_new_token_takes_what_the_old_one_joined_in_every_namespace() {
+    let gateway = Gateway::start(&format!("{AUTH}socketio: {{namespaces: [\"/\", \"/admin\"]}}"));
+    for namespace in ["/", "/admin"] {
+        let old = mint(&json!({"sub": "ada", "exp": now() + 600, "join": ["room"]}));
+        let new = mint(&json!({"sub": "ada", "exp": now() + 600}));
+        let auth = json!({"token": old});
+        let mut socket =
+            Socket::join(&gateway, Transport::WebSocket, namespace, Some(&auth)).await.unwrap();
+        let ack = socket.call("push:refresh", &[json!(new)]).await;
+        assert_eq!(ack["ok"], true);
+        eventually("the end of the subscription", async || {
+            let channels = tests::api::read(&gateway, None, "/v1/channels").await;
+            !channels.text().contains("room")
+        })
+        .await;
+    }
 }
 
 // --- in the middle ---
@@ -157,3 +268,22 @@ async fn every_upgrade_has_its_own_timeout() {
 }
 
 // --- one for all ---
+
+#[tokio::test]
+async fn one_post_of_many_commands_holds_nobody_up() {
+    let gateway = Gateway::start(&format!("client: {{shards: 1}}\n{HISTORY}"));
+    many(&gateway, "log.a", 1000).await;
+    let session = Polling::joined(&gateway).await;
+    let command = r#"42["push:history",{"channel":"log.a","limit":1000}]"#;
+    let mut body = vec![command; 900_000 / command.len()].join("\u{1e}");
+    body.truncate(900_000);
+    let hostile = tokio::spawn(async move {
+        let _ = session.try_post(body).await;
+    });
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let asked = std::time::Instant::now();
+    Polling::joined(&gateway).await;
+    eprintln!("another client waited {:?}", asked.elapsed());
+    assert!(asked.elapsed() < Duration::from_secs(2));
+    hostile.abort();
+}

@@ -75,6 +75,8 @@ struct State {
     bytes: usize,
     /// Bytes of the front that are written.
     written: usize,
+    /// What a replay put into the queue beyond the limits, until it is empty.
+    granted: OutboxLimits,
     sink: Sink,
     /// The socket takes no more; its task waits until it does.
     blocked: bool,
@@ -112,6 +114,7 @@ impl Outbox {
             queue: VecDeque::new(),
             bytes: 0,
             written: 0,
+            granted: OutboxLimits { bytes: 0, messages: 0 },
             sink: Sink::None,
             blocked: false,
             end: End::Open,
@@ -222,6 +225,23 @@ impl Outbox {
         true
     }
 
+    /// Queues a replay. It may be longer than what may wait otherwise: closed
+    /// for it, the client would come back for the same and be closed again.
+    /// False: it can't be sent, the connection ends.
+    pub fn queue_replay(&self, messages: &[Message]) -> bool {
+        let mut state = self.state.borrow_mut();
+        if !matches!(state.end, End::Open) {
+            return false;
+        }
+        for wire in messages.iter().flat_map(Message::wires) {
+            state.bytes += wire.len();
+            state.granted.bytes += wire.len();
+            state.granted.messages += 1;
+            state.queue.push_back(wire.clone());
+        }
+        true
+    }
+
     /// Marks it as waiting for the round's flush. False: it already is.
     pub fn soil(&self) -> bool {
         !self.dirty.replace(true)
@@ -322,7 +342,8 @@ impl Outbox {
 
 impl State {
     fn exceeds(&self, limits: OutboxLimits) -> bool {
-        self.bytes > limits.bytes || self.queue.len() > limits.messages
+        self.bytes > limits.bytes + self.granted.bytes
+            || self.queue.len() > limits.messages + self.granted.messages
     }
 
     fn flush(&mut self) {
@@ -390,8 +411,11 @@ impl State {
     }
 
     fn emptied(&mut self) {
-        if self.queue.is_empty() && self.queue.capacity() > KEPT_SLOTS {
-            self.queue = VecDeque::new();
+        if self.queue.is_empty() {
+            self.granted = OutboxLimits { bytes: 0, messages: 0 };
+            if self.queue.capacity() > KEPT_SLOTS {
+                self.queue = VecDeque::new();
+            }
         }
         self.settle();
     }

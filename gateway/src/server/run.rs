@@ -62,7 +62,9 @@ impl ShardParts {
         let inner = shard.clone();
         tasks.spawn_local(until(ended.clone(), async move { inner.serve_control(control).await }));
         let inner = shard.clone();
-        tasks.spawn_local(until(ended.clone(), async move { inner.timers.run().await }));
+        tasks.spawn_local(until(ended.clone(), async move {
+            inner.timers.run(|| inner.panicked("a timer")).await;
+        }));
         http::accept(&shard, listener, stop).await;
         end(&shard).await;
     }

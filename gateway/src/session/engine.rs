@@ -16,8 +16,9 @@ use super::sid::{NoRandomness, SidParts};
 use crate::hub::{CloseReason, Outbox};
 use crate::protocol::engineio::{self, Handshake, Message, Packet, Wire};
 use crate::protocol::websocket;
-use crate::shard::Shard;
 use crate::shard::timers::{Timed, Timer, TimerKey};
+use crate::shard::turn::Turn;
+use crate::shard::{Place, Shard};
 
 /// How long a close waits for the poll that fetches it (engine.io
 /// `polling.ts`, `closeTimeout`).
@@ -36,6 +37,8 @@ pub struct Engine {
     probe: RefCell<Option<Rc<Outbox>>>,
     heartbeat: Cell<Option<TimerKey>>,
     upgrade_timer: Cell<Option<TimerKey>>,
+    /// Given back when it is over, whoever still holds the engine.
+    place: Cell<Option<Place>>,
 }
 
 /// Who speaks over an Engine.IO session.
@@ -136,6 +139,7 @@ impl Engine {
         shard: &Rc<Shard>,
         app: &dyn EngineApp,
         opening: &Opening,
+        place: Place,
         websocket: bool,
     ) -> Result<Rc<Self>, NoRandomness> {
         let parts = SidParts { gateway: shard.shared.gateway, shard: shard.index };
@@ -157,6 +161,7 @@ impl Engine {
             probe: RefCell::new(None),
             heartbeat: Cell::new(None),
             upgrade_timer: Cell::new(None),
+            place: Cell::new(Some(place)),
         });
         shard.engines.borrow_mut().insert(engine.sid.clone(), engine.clone());
         engine.schedule_heartbeat();
@@ -257,12 +262,15 @@ impl Engine {
                 return PollResponse::error(3);
             }
         };
+        let mut turn = Turn::begin();
         for packet in engineio::packets(body) {
+            turn.pass().await;
             let Ok(packet) = packet else {
                 self.abort(CloseReason::ParseError);
                 return PollResponse::error(3);
             };
             self.packet(packet).await;
+            self.check_outbox();
             if self.is_closed() {
                 break;
             }
@@ -440,6 +448,7 @@ impl Engine {
         self.outbox.detach();
         self.shard.engines.borrow_mut().remove(&self.sid);
         self.shard.closed(self.labels(), reason);
+        drop(self.place.take());
         if let Some(session) = self.session.get() {
             session.closed(reason);
         }

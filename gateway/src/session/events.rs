@@ -9,7 +9,7 @@ use bytes::Bytes;
 use hyper::body::Frame;
 
 use super::recovery::Resume;
-use super::{NewSession, Session};
+use super::{NewSession, Session, Unannounced};
 use crate::auth::Identity;
 use crate::channel::Channel;
 use crate::error::{Error, ErrorCode};
@@ -18,8 +18,8 @@ use crate::offset::Offset;
 use crate::protocol::engineio::{Message, Wire};
 use crate::protocol::sse;
 use crate::session::sid::random_id;
-use crate::shard::Shard;
 use crate::shard::timers::{Timed, Timer, TimerKey};
+use crate::shard::{Place, Shard};
 
 /// What a stream's request says.
 #[derive(Clone, Debug, Default)]
@@ -43,6 +43,7 @@ struct Stream {
     outbox: Rc<Outbox>,
     session: Rc<Session>,
     heartbeat: Cell<Option<TimerKey>>,
+    _place: Place,
 }
 
 /// Metric labels.
@@ -55,6 +56,7 @@ impl StreamBody {
         shard: &Rc<Shard>,
         identity: std::sync::Arc<Identity>,
         request: &StreamRequest,
+        place: Place,
     ) -> Result<Self, Error> {
         if request.channels.is_empty() {
             return Err(Error::new(
@@ -77,12 +79,16 @@ impl StreamBody {
                 engine: Weak::new(),
             },
         );
-        if let Err(error) = begin(&session, &outbox, request).await {
-            session.end(true);
-            return Err(error);
-        }
-        let stream =
-            Rc::new(Stream { shard: shard.clone(), outbox, session, heartbeat: Cell::new(None) });
+        let unannounced = Unannounced::new(&session);
+        begin(&session, &outbox, request).await?;
+        unannounced.announced();
+        let stream = Rc::new(Stream {
+            shard: shard.clone(),
+            outbox,
+            session,
+            heartbeat: Cell::new(None),
+            _place: place,
+        });
         stream.schedule();
         shard.opened(LABELS);
         Ok(Self { stream })

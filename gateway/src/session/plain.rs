@@ -1,14 +1,16 @@
 //! A plain WebSocket on `/ws`: JSON text frames.
 
 use std::cell::{Cell, OnceCell, RefCell};
+use std::panic::AssertUnwindSafe;
 use std::rc::{Rc, Weak};
 
+use futures_util::FutureExt as _;
 use tokio::time::Instant;
 
 use super::commands::{HistoryForm, presence_unavailable};
 use super::sid::random_id;
 use super::subscribe::SubscribeRequest;
-use super::{NewSession, Session};
+use super::{NewSession, Session, Unannounced};
 use crate::channel::Channel;
 use crate::error::{Error, ErrorCode};
 use crate::hub::{CloseReason, Form, Outbox, Protocol};
@@ -16,8 +18,8 @@ use crate::protocol::engineio::{Message, Wire};
 use crate::protocol::json::{self, Command, Request};
 use crate::protocol::websocket;
 use crate::publication::{DEFAULT_EVENT, NewPublication, Value};
-use crate::shard::Shard;
 use crate::shard::timers::{Timed, Timer, TimerKey};
+use crate::shard::{Place, Shard};
 
 /// One client.
 pub struct Plain {
@@ -28,6 +30,7 @@ pub struct Plain {
     token: RefCell<Option<String>>,
     session: OnceCell<Rc<Session>>,
     heartbeat: Cell<Option<TimerKey>>,
+    place: Cell<Option<Place>>,
     alive: Cell<bool>,
     awaiting: Cell<bool>,
 }
@@ -36,13 +39,14 @@ pub struct Plain {
 
 impl Plain {
     /// A client whose request carried a token, or none.
-    pub fn open(shard: &Rc<Shard>, token: Option<String>) -> Rc<Self> {
+    pub fn open(shard: &Rc<Shard>, token: Option<String>, place: Place) -> Rc<Self> {
         let plain = Rc::new(Self {
             outbox: Outbox::new(shard.outbox_limits()),
             shard: shard.clone(),
             token: RefCell::new(token),
             session: OnceCell::new(),
             heartbeat: Cell::new(None),
+            place: Cell::new(Some(place)),
             alive: Cell::new(true),
             awaiting: Cell::new(false),
         });
@@ -60,11 +64,25 @@ impl Plain {
     /// otherwise.
     pub async fn connect_now(self: &Rc<Self>) {
         let token = self.token.borrow_mut().take();
-        self.connect(token).await;
+        self.guarded(async {
+            self.connect(token).await;
+        })
+        .await;
     }
 
-    /// A message from the client.
+    /// A message from the client. A panic closes this client alone.
     pub async fn message(self: &Rc<Self>, message: websocket::Message) {
+        self.guarded(self.handle(message)).await;
+    }
+
+    async fn guarded(&self, work: impl Future<Output = ()>) {
+        if AssertUnwindSafe(work).catch_unwind().await.is_err() {
+            self.shard.panicked("a client's message");
+            self.outbox.end(CloseReason::Panic);
+        }
+    }
+
+    async fn handle(self: &Rc<Self>, message: websocket::Message) {
         self.alive.set(true);
         match message {
             websocket::Message::Text(text) => self.request(&text).await,
@@ -147,6 +165,7 @@ impl Plain {
         let new =
             NewSession { id, namespace: "/".into(), identity, form, outbox, engine: Weak::new() };
         let session = Session::new(&self.shard, new);
+        let unannounced = Unannounced::new(&session);
         let joined = match session.join_all().await {
             Ok(pending) => {
                 pending.settle();
@@ -160,6 +179,7 @@ impl Plain {
         }
         // Only `connect` sets it, and one message is handled at a time.
         let _ = self.session.set(session);
+        unannounced.announced();
         true
     }
 
@@ -222,6 +242,7 @@ impl Plain {
             session.end(true);
         }
         self.shard.closed(LABELS, reason);
+        drop(self.place.take());
     }
 
     /// Pings as often as the Socket.IO settings say; any message counts as

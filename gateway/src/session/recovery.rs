@@ -34,6 +34,10 @@ pub struct RecoveryRequest {
     pub offset: Option<Offset>,
 }
 
+/// A subscription to restore: its start, if it had begun, and whether it
+/// wants `{channel, id, time}`.
+type Wanted = (Channel, Option<Position>, bool, Origin);
+
 /// From where a session's subscriptions are replayed, all together.
 #[derive(Clone, Copy, Debug)]
 pub enum Resume<'a> {
@@ -108,7 +112,7 @@ impl Session {
     }
 
     /// The channels of [`Session::join_all`].
-    fn connect_channels(&self) -> Vec<Channel> {
+    pub(super) fn connect_channels(&self) -> Vec<Channel> {
         let identity = self.identity();
         let mut channels = vec![Channel::all()];
         channels.extend(identity.user.as_deref().and_then(|user| Channel::user(user).ok()));
@@ -161,7 +165,7 @@ impl Session {
         for place in starts.chain(offset.map(Offset::furthest)) {
             self.shard.reach(place).await?;
         }
-        let wanted = self.still_allowed(record);
+        let (wanted, gone) = self.still_allowed(record);
         for (channel, ..) in &wanted {
             self.shard.join(channel).await?;
         }
@@ -174,6 +178,7 @@ impl Session {
         match restored {
             Ok((messages, lost)) if lost.is_empty() => {
                 self.write_record().await?;
+                pending.notices(gone);
                 pending.replay(messages);
                 Ok(Some(pending))
             }
@@ -187,15 +192,14 @@ impl Session {
     }
 
     /// The record's subscriptions, less those that are no longer allowed,
-    /// and what every session of this identity has.
-    fn still_allowed(
-        &self,
-        record: &SessionRecord,
-    ) -> Vec<(Channel, Option<Position>, bool, Origin)> {
+    /// and what every session of this identity has; and a notice of each that
+    /// is gone.
+    fn still_allowed(&self, record: &SessionRecord) -> (Vec<Wanted>, Vec<Message>) {
         let identity = self.identity();
         let mapped = &*self.namespace != "/";
         let connect = self.connect_channels();
         let mut wanted = Vec::with_capacity(record.subscriptions.len());
+        let mut gone = Vec::new();
         for subscription in &record.subscriptions {
             let Ok(channel) = Channel::new(&subscription.channel) else { continue };
             let origin = if connect.contains(&channel) { Origin::Connect } else { Origin::Command };
@@ -205,10 +209,9 @@ impl Session {
             if allowed {
                 wanted.push((channel, Some(subscription.start), subscription.meta, origin));
             } else {
-                self.notify(
-                    "push:unsubscribed",
-                    &serde_json::json!({ "channel": self.name_of(&channel), "code": "forbidden" }),
-                );
+                let name = self.name_of(&channel);
+                let data = serde_json::json!({ "channel": name, "code": "forbidden" });
+                gone.push(self.notice("push:unsubscribed", &data));
             }
         }
         for channel in connect {
@@ -216,7 +219,7 @@ impl Session {
                 wanted.push((channel, None, false, Origin::Connect));
             }
         }
-        wanted
+        (wanted, gone)
     }
 
     /// What all subscriptions with history missed up to `until`, merged in

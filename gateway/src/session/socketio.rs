@@ -15,7 +15,7 @@ use super::commands::{self, Answer, Body};
 use super::engine::{Engine, EngineApp, EngineSession, Inbound, Opening};
 use super::recovery::{Ownership, RecoveryRequest};
 use super::sid::random_id;
-use super::{NewSession, Session};
+use super::{NewSession, Session, Unannounced};
 use crate::auth::Identity;
 use crate::error::{Error, ErrorCode};
 use crate::hub::{CloseReason, Form, Protocol};
@@ -227,6 +227,7 @@ impl SocketIo {
                 engine: self.engine.clone(),
             },
         );
+        let unannounced = Unannounced::new(&session);
         let pending = match session.join_all().await {
             Ok(pending) => pending,
             Err(error) => {
@@ -240,6 +241,7 @@ impl SocketIo {
             return Ok(());
         }
         self.welcome(&session);
+        unannounced.announced();
         pending.settle();
         self.greet_upstream(namespace, auth);
         Ok(())
@@ -275,6 +277,7 @@ impl SocketIo {
             },
         );
         session.own(Ownership { pid, owner });
+        let unannounced = Unannounced::new(&session);
         match session.restore(&record, request.offset.as_ref()).await {
             Ok(Some(pending)) => {
                 if engine.is_closed() {
@@ -283,6 +286,7 @@ impl SocketIo {
                     return Ok(true);
                 }
                 self.welcome(&session);
+                unannounced.announced();
                 pending.settle();
                 session.count_recovery("recovered");
                 Ok(true)

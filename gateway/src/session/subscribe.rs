@@ -41,6 +41,7 @@ pub struct Subscribed {
 /// until it is [`Pending::settle`]d. Dropped: they follow all the same.
 pub struct Pending<'a> {
     session: &'a Rc<Session>,
+    notices: Vec<Message>,
     replayed: Vec<Message>,
     settled: bool,
 }
@@ -58,7 +59,7 @@ impl Session {
         let reads_history = request.since.is_some() || request.last.is_some();
         let most = self.shard.shared.config.limits.subscriptions;
         let existing = self.subscriptions.borrow().get(&channel).cloned();
-        if existing.is_none() && self.subscriptions.borrow().len() >= most {
+        if existing.is_none() && self.own_subscriptions() >= most {
             return Err(Error::new(
                 ErrorCode::LimitSubscriptions,
                 format!("a session has at most {most} subscriptions; unsubscribe from one first"),
@@ -101,9 +102,22 @@ impl Session {
         Ok((subscribed, pending))
     }
 
+    /// Subscriptions that the client asked for; only they are limited.
+    fn own_subscriptions(&self) -> usize {
+        let subscriptions = self.subscriptions.borrow();
+        subscriptions.values().filter(|s| s.origin == Origin::Command).count()
+    }
+
     /// Ends a subscription for the client.
     pub async fn unsubscribe(&self, name: &str) -> Result<(), Error> {
-        let (channel, _) = self.resolve(name)?;
+        let (channel, mapped) = self.resolve(name)?;
+        if channel.is_system() && !mapped {
+            return Err(Error::new(
+                ErrorCode::Forbidden,
+                "channels that begin with `$` belong to the system; they can't be left",
+            )
+            .field("channel"));
+        }
         if !self.subscriptions.borrow().contains_key(&channel) {
             return Err(Error::new(
                 ErrorCode::NotFound,
@@ -197,16 +211,21 @@ impl Session {
 impl<'a> Pending<'a> {
     pub(super) fn new(session: &'a Rc<Session>) -> Self {
         session.subscriber.hold();
-        Self { session, replayed: Vec::new(), settled: false }
+        Self { session, notices: Vec::new(), replayed: Vec::new(), settled: false }
     }
 
     pub(super) fn replay(&mut self, messages: Vec<Message>) {
         self.replayed = messages;
     }
 
+    pub(super) fn notices(&mut self, messages: Vec<Message>) {
+        self.notices = messages;
+    }
+
     /// The client has its answer: the replay follows, then what is live.
     pub fn settle(mut self) {
         self.finish();
+        self.session.start_positions();
     }
 
     fn finish(&mut self) {
@@ -214,17 +233,16 @@ impl<'a> Pending<'a> {
             return;
         }
         let outbox = &self.session.subscriber.outbox;
-        let mut sent = 0;
-        for message in &self.replayed {
-            if !outbox.queue(message) {
-                break;
-            }
-            sent += 1;
+        for notice in self.notices.drain(..) {
+            outbox.queue(&notice);
         }
-        self.session.shard.shared.metrics.deliveries.inc_by(sent);
+        let replayed = std::mem::take(&mut self.replayed);
+        if outbox.queue_replay(&replayed) {
+            self.session.shard.shared.metrics.deliveries.inc_by(replayed.len() as u64);
+        }
+        drop(replayed);
         outbox.flush();
         self.session.subscriber.release();
-        self.session.start_positions();
     }
 }
 

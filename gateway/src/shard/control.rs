@@ -1,6 +1,7 @@
 //! What other threads ask of a shard.
 
 use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -158,7 +159,10 @@ impl Shard {
     /// Does what other threads ask, for as long as there are any.
     pub async fn serve_control(self: &Rc<Self>, mut controls: mpsc::Receiver<Control>) {
         while let Some(control) = controls.recv().await {
-            self.control(control);
+            // A fault with one question must not leave all others unanswered.
+            if catch_unwind(AssertUnwindSafe(|| self.control(control))).is_err() {
+                self.panicked("a question of another thread");
+            }
         }
     }
 

@@ -3,6 +3,7 @@
 
 use std::cell::RefCell;
 use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::{Rc, Weak};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -37,7 +38,7 @@ pub enum Timer {
 pub type TimerKey = delay_queue::Key;
 
 /// The wheel panics at a timer more than two years ahead.
-const FARTHEST: Duration = Duration::from_secs(365 * 86_400);
+const FARTHEST: Duration = Duration::from_hours(365 * 24);
 
 /// All timers of a shard.
 #[derive(Default)]
@@ -70,11 +71,14 @@ impl Timers {
     }
 
     /// Wakes owners as their timers become due; runs as long as the shard.
-    pub async fn run(&self) {
+    /// `panicked` is called for an owner that panics: the others' timers go on.
+    pub async fn run(&self, panicked: impl Fn()) {
         loop {
             let (owner, timer) = poll_fn(|context| self.poll_due(context)).await;
-            if let Some(owner) = owner.upgrade() {
-                owner.due(timer);
+            if let Some(owner) = owner.upgrade()
+                && catch_unwind(AssertUnwindSafe(|| owner.due(timer))).is_err()
+            {
+                panicked();
             }
         }
     }
