@@ -27,8 +27,9 @@ import { browser } from "../browser/chromium.mjs";
 
 const ROOT = fileURLToPath(new URL("../../../", import.meta.url));
 
-/** Longest wait: the first block builds the gateway. */
-const PATIENCE = 40 * 60_000;
+/** Longest waits, in milliseconds: for a block that builds, and for others. */
+const BUILD = 40 * 60_000;
+const PATIENCE = 30_000;
 
 const DEFAULT_PORTS = [8080, 8081, 9090];
 
@@ -71,8 +72,8 @@ async function freePort() {
   });
 }
 
-async function until(what, ask) {
-  const end = Date.now() + PATIENCE;
+async function until(what, ask, patience = PATIENCE) {
+  const end = Date.now() + patience;
   while (!(await ask())) {
     if (Date.now() > end) throw new Error(`waited in vain for ${what()}`);
     await sleep(50);
@@ -87,11 +88,22 @@ describe("README.md", () => {
   let chrome;
   let page;
 
-  after(async () => {
-    await chrome?.close();
+  function clean() {
     for (const command of commands) command.end();
     rmSync(folder, { recursive: true, force: true });
+  }
+
+  after(async () => {
+    await chrome?.close();
+    clean();
   });
+  // Interrupted, it leaves nothing behind either.
+  for (const signal of ["SIGINT", "SIGTERM"]) {
+    process.once(signal, () => {
+      clean();
+      process.exit(1);
+    });
+  }
 
   /** A block's text with the ports that are really used. */
   function here(text) {
@@ -154,13 +166,14 @@ describe("README.md", () => {
   });
 
   for (const { line, language, directive, text } of blocks) {
-    it(`line ${line}: ${text.trim().split("\n")[0]}`, { timeout: PATIENCE }, async () => {
+    const patience = text.includes("cargo ") ? BUILD : PATIENCE;
+    it(`line ${line}: ${text.trim().split("\n")[0]}`, { timeout: BUILD }, async () => {
       const [kind, word] = directive.split(", until: ");
       switch (kind) {
         case "run": {
           assert.equal(language, "bash");
           const command = start(text);
-          await until(() => text, () => command.code !== undefined);
+          await until(() => text, () => command.code !== undefined, patience);
           assert.equal(command.code, 0, command.output + command.errors);
           assert.doesNotMatch(command.output, /"status": ?[45]/, "a problem instead of an answer");
           break;
@@ -174,6 +187,7 @@ describe("README.md", () => {
               assert.equal(command.code, undefined, `it ended: ${command.output}${command.errors}`);
               return command.output.includes(word);
             },
+            patience,
           );
           break;
         }
@@ -189,7 +203,7 @@ describe("README.md", () => {
           const file = join(folder, "push.yaml");
           writeFileSync(file, text);
           const command = start(`cargo run --release -q -p gateway -- config check ${file}`);
-          await until(() => text, () => command.code !== undefined);
+          await until(() => text, () => command.code !== undefined, BUILD);
           assert.equal(command.code, 0, command.errors);
           break;
         }
