@@ -10,6 +10,7 @@ use super::{Origin, Session, Subscription};
 use crate::auth::Action;
 use crate::channel::Channel;
 use crate::error::{Error, ErrorCode};
+use crate::hub::Protocol;
 use crate::hub::encode::encode_replayed;
 use crate::offset::{Offset, Position};
 use crate::protocol::engineio::Message;
@@ -259,9 +260,10 @@ impl<'a> Pending<'a> {
     pub fn settle(mut self) {
         let replayed = !self.replayed.is_empty();
         self.finish();
-        // After a replay the client holds its last frame's offset. A bare
-        // position would look like one from before the replay.
-        self.session.start_positions(!replayed);
+        // After a replay a Socket.IO client holds its last frame's offset. A
+        // bare position would look like one from before the replay.
+        let told = replayed && self.session.protocol() == Protocol::Socketio;
+        self.session.start_positions(!told);
     }
 
     fn finish(&mut self) {
