@@ -3,12 +3,12 @@
 use std::net::SocketAddr;
 use std::rc::Weak;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use gateway_config::{Config, Recovery};
+use gateway_config::{Config, Period};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -16,7 +16,8 @@ use crate::admin::{self, AdminState, Readiness, Status};
 use crate::api::{self, ApiState};
 use crate::auth::{Access, ApiKeys, AuthConfigError, Authenticator, KeyError};
 use crate::metrics::Metrics;
-use crate::relay::{EmbeddedRelay, Fanout};
+use crate::relay::Fanout;
+use crate::relay::jetstream::ConnectError;
 use crate::reload::config_hash;
 use crate::rules::Rules;
 use crate::session::engine::EngineApp;
@@ -26,12 +27,17 @@ use crate::shard::{Shard, Shards, Shared};
 use crate::transport::http;
 use crate::upstream::Upstream;
 
+mod relay;
 mod run;
+
+use relay::{Chosen, RelayParts};
 
 /// Feed items that may wait for a shard. A publisher waits beyond that.
 const FEED_QUEUE: usize = 4_096;
 /// Questions that may wait for a shard.
 const CONTROL_QUEUE: usize = 1_024;
+/// How long a gateway of a cluster takes new clients after SIGTERM.
+const CLUSTER_DELAY: Period = Period::from_secs(5);
 /// How long threads have to end after the last session.
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -59,7 +65,7 @@ pub struct Running {
     /// What is counted.
     pub metrics: Metrics,
     shared: Arc<Shared>,
-    relay: Arc<EmbeddedRelay>,
+    relay: Chosen,
     config: Arc<Config>,
     keys: Arc<ArcSwap<ApiKeys>>,
     limits: Arc<ArcSwap<gateway_config::Limits>>,
@@ -74,8 +80,6 @@ pub struct Running {
 struct Drain {
     asked: tokio::sync::Notify,
     draining: AtomicBool,
-    /// When it ends, in milliseconds since 1970.
-    ends: AtomicU64,
 }
 
 /// Why a gateway can't start.
@@ -101,6 +105,9 @@ pub enum StartError {
     /// A thread can't be started.
     #[error("can't start a thread: {0}")]
     Thread(#[from] std::io::Error),
+    /// NATS can't be used.
+    #[error(transparent)]
+    Relay(#[from] ConnectError),
     /// The system has no randomness to give.
     #[error(transparent)]
     Random(#[from] NoRandomness),
@@ -136,21 +143,30 @@ impl Running {
             (0..count).map(|_| mpsc::channel(CONTROL_QUEUE)).unzip();
         let config = Arc::new(config);
         let rules = rules_of(&config).shared();
-        let max_disconnection = match config.socketio.recovery {
-            Recovery::Off => None,
-            Recovery::On { max_disconnection } => Some(max_disconnection),
+        let gateway = GatewayId::random()?;
+        let metrics = Metrics::default();
+        let stop = CancellationToken::new();
+        let parts = RelayParts {
+            rules: rules.clone(),
+            fanout: Fanout::new(feeds),
+            metrics: metrics.clone(),
+            name: gateway.to_string(),
+            stop: stop.clone(),
         };
-        let relay = EmbeddedRelay::new(rules.clone(), Fanout::new(feeds), max_disconnection);
+        // Whatever fails from here on ends the relay's thread.
+        let guard = stop.clone().drop_guard();
+        let relay = Chosen::open(&config, parts)?;
         let auth = Arc::new(Authenticator::new(&config.auth)?);
         let shared = Arc::new(Shared {
             namespaces: config.socketio.namespaces.iter().map(|n| n.as_str().into()).collect(),
-            gateway: GatewayId::random()?,
+            gateway,
             sid_key: SidKey::random()?,
             access: Access::new(rules.clone(), auth.has_issuer()),
+            limits: Arc::new(ArcSwap::from_pointee(config.limits.clone())),
             rules,
             auth,
-            relay: relay.clone(),
-            metrics: Metrics::default(),
+            relay: relay.relay(),
+            metrics,
             upstream,
             shards: Shards::new(controls),
             accepting: AtomicBool::new(true),
@@ -164,10 +180,10 @@ impl Running {
             metrics: shared.metrics.clone(),
             relay,
             keys: Arc::new(ArcSwap::from_pointee(ApiKeys::new(&config.api.keys)?)),
-            limits: Arc::new(ArcSwap::from_pointee(config.limits.clone())),
+            limits: shared.limits.clone(),
             hash: Arc::new(ArcSwap::from_pointee(config_hash(&config))),
             drain: Arc::default(),
-            stop: CancellationToken::new(),
+            stop,
             threads: Vec::new(),
             shared,
             config,
@@ -186,6 +202,7 @@ impl Running {
             running.threads.push(part.spawn()?);
         }
         running.serve_http()?;
+        guard.disarm();
         Ok(running)
     }
 
@@ -231,15 +248,15 @@ impl Running {
         Arc::new(move || {
             let relay = shared.relay.status();
             let draining = drain.draining.load(Ordering::Relaxed);
-            let left = drain.ends.load(Ordering::Relaxed).saturating_sub(unix_millis());
+            let open = shared.connections.load(Ordering::Relaxed) as u64;
             Status {
                 id: id.clone(),
                 version: env!("CARGO_PKG_VERSION").into(),
                 uptime: started.elapsed().as_secs(),
-                connections: shared.connections.load(Ordering::Relaxed) as u64,
+                connections: open,
                 accepting: shared.accepting.load(Ordering::Relaxed),
                 draining,
-                drain_remaining: draining.then_some(left / 1_000),
+                drain_remaining: draining.then_some(open),
                 config_hash: hash.load().as_str().into(),
                 relay: relay.kind,
                 lag: relay.lag,
@@ -251,7 +268,7 @@ impl Running {
     /// Works until it is told to stop: sweeps the relay's memory, follows the
     /// configuration, drains when asked to by `POST /drain`.
     pub async fn work(&self, mut configs: watch::Receiver<Arc<Config>>) {
-        let sweep = self.relay.run(self.stop.cancelled());
+        let sweep = self.relay.work(self.stop.cancelled());
         let follow = async {
             while configs.changed().await.is_ok() {
                 let config = configs.borrow_and_update().clone();
@@ -294,10 +311,9 @@ impl Running {
             return;
         }
         // One machine has no endpoints that must leave first.
-        let delay = self.config.drain.delay.unwrap_or_default().get();
+        let default = if self.config.relay.is_memory() { Period::default() } else { CLUSTER_DELAY };
+        let delay = self.config.drain.delay.unwrap_or(default).get();
         let period = self.config.drain.period.get();
-        let most = u64::try_from((delay + period).as_millis()).unwrap_or(u64::MAX);
-        self.drain.ends.store(unix_millis().saturating_add(most), Ordering::Relaxed);
         tokio::time::sleep(delay).await;
         self.shared.accepting.store(false, Ordering::Relaxed);
         let open = self.shared.connections.load(Ordering::Relaxed);
@@ -319,7 +335,7 @@ impl Running {
     /// Stops everything; requests in flight finish.
     pub fn stop(self) {
         self.stop.cancel();
-        for thread in self.threads {
+        for thread in self.threads.into_iter().chain(self.relay.into_thread()) {
             if thread.join().is_err() {
                 tracing::error!("a thread ended by a fault of the gateway");
             }
@@ -329,6 +345,7 @@ impl Running {
 
 fn rules_of(config: &Config) -> Rules {
     Rules::new(config.channels.clone(), config.limits.publication_bytes)
+        .with_generation(config.generation)
 }
 
 /// One shard for each core, unless the configuration says how many.
@@ -336,9 +353,4 @@ fn shard_count(config: &Config) -> usize {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let count = if config.client.shards == 0 { cores } else { config.client.shards };
     count.clamp(1, usize::from(u8::MAX))
-}
-
-fn unix_millis() -> u64 {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

@@ -18,6 +18,8 @@ use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use gateway_config::subject;
+
 use crate::auth::{Action, Identity};
 use crate::channel::Channel;
 use crate::error::{Error, ErrorCode};
@@ -71,8 +73,10 @@ pub struct Session {
 #[derive(Clone, Debug)]
 struct Subscription {
     key: SubscriptionKey,
-    /// Nothing before it is owed.
+    /// Nothing up to here is owed.
     start: Position,
+    /// Where it entered the hub: an offset up to here was given before it.
+    joined: Position,
     meta: bool,
     origin: Origin,
     history: bool,
@@ -132,6 +136,11 @@ impl Drop for Unannounced {
 // === impl Session ===
 
 impl Session {
+    /// Whether it is subscribed to a channel of a kind.
+    pub fn has_channel(&self, is: impl FnMut(&Channel) -> bool) -> bool {
+        self.subscriptions.borrow().keys().any(is)
+    }
+
     /// A session without subscriptions.
     pub fn new(shard: &Rc<Shard>, new: NewSession) -> Rc<Self> {
         let subscriber = Subscriber::new(new.id.as_ref().into(), new.form, new.outbox);
@@ -274,7 +283,7 @@ impl Session {
             return name;
         }
         name.strip_prefix("$ns.")
-            .and_then(|rest| rest.strip_prefix(namespace))
+            .and_then(|rest| rest.strip_prefix(&*subject::encode_token(namespace)))
             .and_then(|rest| rest.strip_prefix('.'))
             .unwrap_or(name)
     }
@@ -324,13 +333,33 @@ impl Session {
 
     /// From the first subscription with history on, the session is told its
     /// position: now, and before it ages.
-    pub(crate) fn start_positions(self: &Rc<Self>) {
+    /// `now`: false where it has just been told by other means.
+    pub(crate) fn start_positions(self: &Rc<Self>, now: bool) {
         let mut timer = self.position_timer.take();
         if timer.is_none() && self.has_history() && !self.ended.get() {
-            self.notify_position();
+            if now {
+                self.notify_position();
+            }
             timer = Some(self.set_position_timer());
         }
         self.position_timer.set(timer);
+    }
+
+    /// Replays that lie before a notice of the position in the outbox: who
+    /// gets the notice has got them.
+    fn settle_replays(self: &Rc<Self>) {
+        let mut settled = false;
+        for subscription in self.subscriptions.borrow_mut().values_mut() {
+            settled |= subscription.start != subscription.joined;
+            subscription.start = subscription.joined;
+        }
+        if settled {
+            let session = self.clone();
+            self.shard.tasks.spawn_local(async move {
+                // Not written: the client gets a replay twice, at worst.
+                let _ = session.write_record().await;
+            });
+        }
     }
 
     fn set_position_timer(self: &Rc<Self>) -> TimerKey {
@@ -414,6 +443,7 @@ impl Timed for Session {
                 self.position_timer.set(None);
                 if !self.ended.get() {
                     if self.has_history() {
+                        self.settle_replays();
                         self.notify_position();
                     }
                     let key = self.set_position_timer();

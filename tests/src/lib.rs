@@ -15,6 +15,7 @@
 //! - [`patience`]: how long a test waits before it gives up
 //! - [`docs`]: runs the examples of the documentation
 //! - [`conformance`]: the handlers that the official suites expect
+//! - [`nats`]: real nats-servers
 //! - [`relay`]: a relay with its feeds, whichever relay it is; this one is
 //!   tried from inside
 //!
@@ -31,6 +32,7 @@ pub mod docs;
 pub mod engineio;
 pub mod gateway;
 pub mod http;
+pub mod nats;
 pub mod patience;
 pub mod plain;
 pub mod relay;

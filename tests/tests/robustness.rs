@@ -255,6 +255,47 @@ async fn a_new_token_takes_what_the_old_one_joined_in_every_namespace() {
 // --- in the middle ---
 
 #[tokio::test]
+async fn a_connection_lost_in_a_replay_resumes_in_the_replay() {
+    let gateway = Gateway::start(HISTORY);
+    let since = say(&gateway, "log.a", "seen").await.unwrap();
+    for n in 0..10 {
+        say(&gateway, "log.a", n).await;
+    }
+    let mut socket = Socket::connect(&gateway, Transport::WebSocket).await;
+    socket.subscribe(json!({"channel": "log.a", "since": since})).await;
+    for n in 0..3 {
+        assert_eq!(socket.app_event().await.args[0], n);
+    }
+    let (sid, credentials) = (socket.sid().to_owned(), socket.credentials());
+    socket.cut();
+    let mut socket =
+        Socket::join(&gateway, Transport::WebSocket, "/", Some(&credentials)).await.unwrap();
+    assert_eq!(socket.sid(), sid, "recovered");
+    for n in 3..10 {
+        assert_eq!(socket.app_event().await.args[0], n);
+    }
+}
+
+#[tokio::test]
+async fn a_connection_lost_before_a_replay_resumes_before_it() {
+    let gateway = Gateway::start(HISTORY);
+    let since = say(&gateway, "log.a", "seen").await.unwrap();
+    for n in 0..3 {
+        say(&gateway, "log.a", n).await;
+    }
+    let mut socket = Socket::connect(&gateway, Transport::WebSocket).await;
+    socket.subscribe(json!({"channel": "log.a", "since": since})).await;
+    // None of it was read: the library has no offset yet.
+    let credentials = socket.credentials();
+    socket.cut();
+    let mut socket =
+        Socket::join(&gateway, Transport::WebSocket, "/", Some(&credentials)).await.unwrap();
+    for n in 0..3 {
+        assert_eq!(socket.app_event().await.args[0], n);
+    }
+}
+
+#[tokio::test]
 async fn every_upgrade_has_its_own_timeout() {
     let gateway = Gateway::start("socketio: {upgradeTimeout: 2s}");
     let session = Polling::joined(&gateway).await;

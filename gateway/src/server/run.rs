@@ -84,9 +84,9 @@ async fn end(shard: &Rc<Shard>) {
     for engine in engines {
         engine.close(CloseReason::Drain);
     }
-    let sessions: Vec<_> = shard.sessions.borrow().values().cloned().collect();
-    for session in sessions {
-        session.subscriber.outbox.finish(None, CloseReason::Drain);
+    let others: Vec<_> = shard.others.borrow().iter().map(|(_, other)| other.clone()).collect();
+    for (outbox, last) in others {
+        outbox.finish(last, CloseReason::Drain);
     }
     shard.tasks.close();
     // Polling clients come for their close with the next poll, or not at all.

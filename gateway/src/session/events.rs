@@ -43,6 +43,8 @@ struct Stream {
     outbox: Rc<Outbox>,
     session: Rc<Session>,
     heartbeat: Cell<Option<TimerKey>>,
+    /// Its place in the shard's list.
+    registration: usize,
     _place: Place,
 }
 
@@ -82,8 +84,10 @@ impl StreamBody {
         let unannounced = Unannounced::new(&session);
         begin(&session, &outbox, request).await?;
         unannounced.announced();
+        let registration = shard.others.borrow_mut().insert((outbox.clone(), None));
         let stream = Rc::new(Stream {
             shard: shard.clone(),
+            registration,
             outbox,
             session,
             heartbeat: Cell::new(None),
@@ -101,7 +105,7 @@ async fn begin(
     outbox: &Rc<Outbox>,
     request: &StreamRequest,
 ) -> Result<(), Error> {
-    let most = session.shard.shared.config.limits.subscriptions;
+    let most = session.shard.shared.limits.load().subscriptions;
     if request.channels.len() > most {
         return Err(Error::new(
             ErrorCode::LimitSubscriptions,
@@ -172,6 +176,7 @@ impl Drop for StreamBody {
         if let Some(key) = stream.heartbeat.take() {
             stream.shard.timers.remove(&key);
         }
+        stream.shard.others.borrow_mut().try_remove(stream.registration);
         stream.session.end(true);
         stream.shard.closed(LABELS, reason);
     }

@@ -30,6 +30,10 @@ pub struct Plain {
     token: RefCell<Option<String>>,
     session: OnceCell<Rc<Session>>,
     heartbeat: Cell<Option<TimerKey>>,
+    /// The client should have said who it is, as over Socket.IO.
+    connect_timer: Cell<Option<TimerKey>>,
+    /// Its place in the shard's list.
+    registration: Cell<Option<usize>>,
     place: Cell<Option<Place>>,
     alive: Cell<bool>,
     awaiting: Cell<bool>,
@@ -46,11 +50,21 @@ impl Plain {
             token: RefCell::new(token),
             session: OnceCell::new(),
             heartbeat: Cell::new(None),
+            connect_timer: Cell::new(None),
+            registration: Cell::new(None),
             place: Cell::new(Some(place)),
             alive: Cell::new(true),
             awaiting: Cell::new(false),
         });
         plain.schedule();
+        let owner: Rc<dyn Timed> = plain.clone();
+        let timeout = shard.shared.config.socketio.connect_timeout.get();
+        let key = shard.timers.set_after(Rc::downgrade(&owner), Timer::Connect, timeout);
+        plain.connect_timer.set(Some(key));
+        // 1012: the service restarts (RFC 6455, registry of close codes).
+        let last = Wire::raw(websocket::close(1012, "drain"));
+        let registered = (plain.outbox.clone(), Some(last));
+        plain.registration.set(Some(shard.others.borrow_mut().insert(registered)));
         shard.opened(LABELS);
         plain
     }
@@ -235,8 +249,11 @@ impl Plain {
     pub fn closed(&self, reason: CloseReason) {
         self.outbox.end(reason);
         self.outbox.detach();
-        if let Some(key) = self.heartbeat.take() {
+        for key in [self.heartbeat.take(), self.connect_timer.take()].into_iter().flatten() {
             self.shard.timers.remove(&key);
+        }
+        if let Some(key) = self.registration.take() {
+            self.shard.others.borrow_mut().try_remove(key);
         }
         if let Some(session) = self.session.get() {
             session.end(true);
@@ -259,6 +276,13 @@ impl Plain {
 
 impl Timed for Plain {
     fn due(self: Rc<Self>, timer: Timer) {
+        if timer == Timer::Connect {
+            self.connect_timer.set(None);
+            if self.session.get().is_none() {
+                self.close(CONNECT_TIMEOUT_CODE, CloseReason::ConnectTimeout);
+            }
+            return;
+        }
         if timer != Timer::Heartbeat {
             return;
         }
@@ -280,6 +304,9 @@ impl Timed for Plain {
         self.schedule();
     }
 }
+
+/// 4408, as HTTP's 408: the client said nothing in time.
+const CONNECT_TIMEOUT_CODE: u16 = 4408;
 
 /// Metric labels.
 const LABELS: (&str, &str) = ("websocket", "websocket");

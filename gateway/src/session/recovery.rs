@@ -34,9 +34,9 @@ pub struct RecoveryRequest {
     pub offset: Option<Offset>,
 }
 
-/// A subscription to restore: its start, if it had begun, and whether it
-/// wants `{channel, id, time}`.
-type Wanted = (Channel, Option<Position>, bool, Origin);
+/// A subscription to restore: its start and where it entered the hub, if it
+/// had begun, and whether it wants `{channel, id, time}`.
+type Wanted = (Channel, Option<(Position, Position)>, bool, Origin);
 
 /// From where a session's subscriptions are replayed, all together.
 #[derive(Clone, Copy, Debug)]
@@ -171,8 +171,8 @@ impl Session {
         }
         let mut pending = Pending::new(self);
         let mut until = self.shard.hub.borrow().position();
-        for (channel, start, meta, origin) in &wanted {
-            until = self.insert(channel, *start, *meta, *origin);
+        for (channel, owed, meta, origin) in &wanted {
+            until = self.insert(channel, *owed, *meta, *origin);
         }
         let restored = self.replay_all(&Resume::Session(offset), until).await;
         match restored {
@@ -207,7 +207,8 @@ impl Session {
             let allowed = origin == Origin::Connect
                 || access.check(&identity, &channel, mapped, Action::Subscribe).is_ok();
             if allowed {
-                wanted.push((channel, Some(subscription.start), subscription.meta, origin));
+                let owed = Some((subscription.start, subscription.joined));
+                wanted.push((channel, owed, subscription.meta, origin));
             } else {
                 let name = self.name_of(&channel);
                 let data = serde_json::json!({ "channel": name, "code": "forbidden" });
@@ -245,10 +246,15 @@ impl Session {
             }
             let start = subscription.start;
             let after = match (resume, offset) {
-                // So does one that lies before the subscription's start.
-                (Resume::Session(_), Some(offset)) => {
-                    offset.sequence_of(channel).max(start.sequence)
-                }
+                // One from before the subscription says nothing of it; one of
+                // its own replay says how far that came.
+                (Resume::Session(_), Some(offset)) => match offset.exception_of(channel) {
+                    Some(sequence) => sequence,
+                    None if offset.position.sequence > subscription.joined.sequence => {
+                        offset.position.sequence
+                    }
+                    None => start.sequence,
+                },
                 (Resume::Session(_), None) => start.sequence,
                 (_, Some(offset)) => offset.sequence_of(channel),
                 (_, None) => 0,
@@ -303,6 +309,7 @@ impl Session {
             .map(|(channel, subscription)| SubscriptionRecord {
                 channel: channel.as_str().into(),
                 start: subscription.start,
+                joined: subscription.joined,
                 meta: subscription.meta,
             })
             .collect();

@@ -37,6 +37,15 @@ pub struct Subscribed {
     pub recovered: bool,
 }
 
+/// What one channel's replay holds.
+struct ReplayedOne {
+    messages: Vec<Message>,
+    /// Whether it is all that followed the client's offset.
+    recovered: bool,
+    /// The place before its first message.
+    start: Position,
+}
+
 /// A subscription that is in force but not yet told: live publications wait
 /// until it is [`Pending::settle`]d. Dropped: they follow all the same.
 pub struct Pending<'a> {
@@ -57,7 +66,7 @@ impl Session {
     ) -> Result<(Subscribed, Pending<'_>), Error> {
         let channel = self.check(&request.channel, Action::Subscribe)?;
         let reads_history = request.since.is_some() || request.last.is_some();
-        let most = self.shard.shared.config.limits.subscriptions;
+        let most = self.shard.shared.limits.load().subscriptions;
         let existing = self.subscriptions.borrow().get(&channel).cloned();
         if existing.is_none() && self.own_subscriptions() >= most {
             return Err(Error::new(
@@ -81,9 +90,10 @@ impl Session {
         let mut subscribed = Subscribed { offset: history.then_some(position), recovered: false };
         if reads_history {
             match self.replay_one(&channel, request, position).await {
-                Ok((messages, recovered)) => {
-                    pending.replayed = messages;
-                    subscribed.recovered = recovered;
+                Ok(replayed) => {
+                    pending.replayed = replayed.messages;
+                    subscribed.recovered = replayed.recovered;
+                    self.begin_at(&channel, replayed.start, position);
                 }
                 Err(error) => {
                     if existing.is_none() {
@@ -93,13 +103,24 @@ impl Session {
                 }
             }
         }
-        if existing.is_none()
+        if (existing.is_none() || reads_history)
             && let Err(error) = self.write_record().await
         {
-            self.remove(&channel);
+            if existing.is_none() {
+                self.remove(&channel);
+            }
             return Err(error);
         }
         Ok((subscribed, pending))
+    }
+
+    /// A subscription that begins with a replay begins before it: a client
+    /// that is cut off in the middle recovers the rest.
+    fn begin_at(&self, channel: &Channel, start: Position, joined: Position) {
+        if let Some(subscription) = self.subscriptions.borrow_mut().get_mut(channel) {
+            subscription.start = start;
+            subscription.joined = joined;
+        }
     }
 
     /// Subscriptions that the client asked for; only they are limited.
@@ -133,17 +154,23 @@ impl Session {
     pub(super) fn insert(
         &self,
         channel: &Channel,
-        start: Option<Position>,
+        owed: Option<(Position, Position)>,
         meta: bool,
         origin: Origin,
     ) -> Position {
         let rule = self.shard.shared.access.rule(channel);
         let mut hub = self.shard.hub.borrow_mut();
         let position = hub.position();
+        if self.ended.get() {
+            // It ended while the relay was asked: nobody would ever take the
+            // subscription out of the hub again.
+            return position;
+        }
         let key = hub.subscribe(channel, rule, &self.subscriber, meta);
         let subscription = Subscription {
             key,
-            start: start.unwrap_or(position),
+            start: owed.map_or(position, |(start, _)| start),
+            joined: owed.map_or(position, |(_, joined)| joined),
             meta,
             origin,
             history: rule.history.is_some(),
@@ -177,7 +204,7 @@ impl Session {
         channel: &Channel,
         request: &SubscribeRequest,
         until: Position,
-    ) -> Result<(Vec<Message>, bool), Error> {
+    ) -> Result<ReplayedOne, Error> {
         let since = request.since.clone();
         let from = since.as_ref().map_or(until, |offset| offset.position);
         let after = since.as_ref().map_or(0, |offset| offset.sequence_of(channel));
@@ -189,6 +216,12 @@ impl Session {
         };
         let replayed = self.shard.shared.relay.replay(replay).await?;
         let recovered = since.is_some() && replayed.lost.is_empty();
+        // What is owed begins where the replay does; without one, here.
+        let first = replayed.publications.first().and_then(|publication| publication.position);
+        let start = match first {
+            Some(first) => Position { sequence: first.sequence.saturating_sub(1), ..first },
+            None => until,
+        };
         let form = self.subscriber.form.with_meta(request.meta);
         let namespaces = &self.shard.shared.namespaces;
         let messages = replayed
@@ -202,7 +235,7 @@ impl Session {
                 encode_replayed(publication, form, namespaces, &offset)
             })
             .collect();
-        Ok((messages, recovered))
+        Ok(ReplayedOne { messages, recovered, start })
     }
 }
 
@@ -224,8 +257,11 @@ impl<'a> Pending<'a> {
 
     /// The client has its answer: the replay follows, then what is live.
     pub fn settle(mut self) {
+        let replayed = !self.replayed.is_empty();
         self.finish();
-        self.session.start_positions();
+        // After a replay the client holds its last frame's offset. A bare
+        // position would look like one from before the replay.
+        self.session.start_positions(!replayed);
     }
 
     fn finish(&mut self) {

@@ -206,7 +206,7 @@ async fn post(
 
 async fn read_body(shard: &Shard, request: Request<Incoming>) -> Result<Bytes, BodyError> {
     let limit = shard.shared.config.socketio.max_payload;
-    let patience = shard.shared.config.limits.body_timeout.get();
+    let patience = shard.shared.limits.load().body_timeout.get();
     let kind = request.headers().get(header::CONTENT_TYPE);
     // Revision 4 sends text only: binary is base64 inside it.
     if kind.is_some_and(|kind| kind == "application/octet-stream") {

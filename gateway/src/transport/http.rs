@@ -81,7 +81,7 @@ pub async fn accept(shard: &Rc<Shard>, listener: TcpListener, stop: Cancellation
 }
 
 async fn serve(shard: &Rc<Shard>, stream: TcpStream) {
-    let limits = &shard.shared.config.limits;
+    let limits = shard.shared.limits.load_full();
     // What counts as gone over a WebSocket counts as gone here.
     let patience = shard.shared.config.socketio.ping_timeout.get();
     let service = service_fn(|request| {

@@ -287,12 +287,24 @@ push.yaml:1:143: api.keys[1].scopes: is empty, so the key could do nothing; list
         "push.yaml:1:11: channels: takes a list: `- match: …`, not a section",
     ),
     (
-        "relay: {url: nats://u:pw@h:4222}",
-        "push.yaml:1:14: relay.url: is not available in this version with another value than `memory`; write `memory` or remove it",
+        "relay: {url: http://u:pw@h:4222}",
+        "push.yaml:1:14: relay.url: takes `memory`, or servers of one NATS cluster separated by `,`, as in `nats://a:4222,nats://b:4222` or `tls://nats.example.com:4222`",
     ),
     (
-        "relay: {password: hunter2}",
-        "push.yaml:1:9: relay.password: is not available in this version; remove it",
+        "relay: {url: 'nats://a:4222,'}",
+        "push.yaml:1:14: relay.url: takes `memory`, or servers of one NATS cluster separated by `,`, as in `nats://a:4222,nats://b:4222` or `tls://nats.example.com:4222`",
+    ),
+    (
+        "relay: {url: 'nats://a:4222', user: app}",
+        "push.yaml:1:37: relay.user: goes with `relay.password`; set both or none",
+    ),
+    (
+        "relay: {token: a, nkey: b}",
+        "push.yaml:1:1: relay.user: is one of four ways to log in; set one of `user` with `password`, `token`, `credentials` and `nkey`",
+    ),
+    (
+        "relay: {tls: {key: a}}",
+        "push.yaml:1:9: relay.tls.cert: goes with `relay.tls.key`; set both or none",
     ),
     (
         "relay: {replicas: 2}",
@@ -313,10 +325,6 @@ push.yaml:1:143: api.keys[1].scopes: is empty, so the key could do nothing; list
     (
         "upstreams: [{match: '>', nats: true}]",
         "push.yaml:1:1: upstreams: is not available in this version; remove it",
-    ),
-    (
-        "generation: 3",
-        "push.yaml:1:1: generation: is not available in this version; remove it",
     ),
     (
         "client: {tls: {cert: a, key: b}}",
