@@ -259,8 +259,11 @@ impl Session {
                 (_, Some(offset)) => offset.sequence_of(channel),
                 (_, None) => 0,
             };
-            if matches!(resume, Resume::Session(_)) && start.sequence < earliest.sequence {
-                earliest = start;
+            if matches!(resume, Resume::Session(_))
+                && subscription.joined.sequence < earliest.sequence
+            {
+                // A place where the hub has been; a start may lie before one.
+                earliest = subscription.joined;
             }
             channels.push((channel.clone(), after));
             metas.push((channel.clone(), subscription.meta));
