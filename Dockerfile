@@ -14,7 +14,7 @@ WORKDIR /src
 ENV RUSTFLAGS="-C target-feature=+crt-static"
 COPY . .
 RUN cargo build --release --locked -p gateway --target "$(uname -m)-unknown-linux-gnu" \
- && cp "target/$(uname -m)-unknown-linux-gnu/release/push-gateway" /push-gateway
+ && strip --strip-debug -o /push-gateway "target/$(uname -m)-unknown-linux-gnu/release/push-gateway"
 
 FROM scratch AS packaged
 LABEL org.opencontainers.image.title="pushcluster gateway" \
