@@ -42,6 +42,16 @@ pub struct Metrics {
     pub events_unhandled: Counter,
     /// API requests, by route, method and status.
     pub api_requests: Family<RequestLabel, Counter>,
+    /// Messages from NATS that no client could take, by reason.
+    pub relay_skipped: Family<ReasonLabel, Counter>,
+    /// Holes in the feed that were filled from the stream.
+    pub relay_fills: Counter,
+    /// Times that the feed was found blind: stored publications didn't come.
+    pub relay_blind: Counter,
+    /// Times that publications were gone before the feed could bring them.
+    pub relay_lost: Counter,
+    /// Times that the NATS client's buffer for a subscription ran over.
+    pub relay_overruns: Counter,
     /// Configuration reloads, by outcome.
     pub config_reloads: Family<OutcomeLabel, Counter>,
 }
@@ -165,6 +175,11 @@ impl Metrics {
             self.events_unhandled.clone(),
         );
         r.register("api_requests", "API requests", self.api_requests.clone());
+        r.register("relay_skipped", "Messages that no client could take", self.relay_skipped.clone());
+        r.register("relay_fills", "Holes in the feed that were filled", self.relay_fills.clone());
+        r.register("relay_blind", "Times that the feed was blind", self.relay_blind.clone());
+        r.register("relay_lost", "Times that publications were gone", self.relay_lost.clone());
+        r.register("relay_overruns", "Overruns of NATS subscriptions", self.relay_overruns.clone());
         r.register("config_reloads", "Configuration reloads", self.config_reloads.clone());
         registry
     }

@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
+use gateway_config::History;
 use smallvec::SmallVec;
 
 use crate::channel::Channel;
@@ -15,9 +16,11 @@ use crate::offset::{Offset, Position};
 use crate::publication::{NewPublication, Publication, Published};
 
 pub mod embedded;
+pub mod jetstream;
 pub mod sessions;
 
 pub use embedded::EmbeddedRelay;
+pub use jetstream::JetStreamRelay;
 pub use sessions::{Claim, Owner, SessionRecord, Sessions, SubscriptionRecord};
 
 /// The way between gateways.
@@ -71,6 +74,9 @@ pub enum FeedItem {
     Position(Position),
     /// The stream began a new life: no resume point of the old one holds.
     Epoch(Position),
+    /// Publications are gone that the feed should have brought. Who is
+    /// subscribed to their channels must come back and be told.
+    Lost(Arc<Lost>),
     /// The session of this private id was taken over: a connection that
     /// holds it as another owner than this one must close. (The new owner may
     /// be a connection of the very same shard, and already be there.)
@@ -80,6 +86,15 @@ pub enum FeedItem {
         /// Who holds it from now on.
         owner: Owner,
     },
+}
+
+/// Which channels may have lost publications.
+#[derive(Clone, Debug, Default)]
+pub struct Lost {
+    /// These.
+    pub channels: Vec<Channel>,
+    /// And those that keep nothing for as long as so many milliseconds.
+    pub older_than: u64,
 }
 
 /// What to replay: each channel after its place, up to `until`.
@@ -200,6 +215,16 @@ impl FanoutPermit<'_> {
         if let Some(permit) = last {
             permit.send(item);
         }
+    }
+}
+
+// === impl Lost ===
+
+impl Lost {
+    /// Whether a channel, with what its rule keeps, is one of them.
+    pub fn hits(&self, channel: &Channel, history: Option<History>) -> bool {
+        let Some(history) = history else { return false };
+        history.max_age.as_millis() < self.older_than || self.channels.contains(channel)
     }
 }
 

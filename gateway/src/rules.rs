@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use gateway_config::{ChannelRule, History, Period, SlowConsumer};
+use gateway_config::{ChannelRule, History, Pattern, Period, SlowConsumer};
 
 use crate::channel::Channel;
 
@@ -14,6 +14,7 @@ mod tests;
 pub struct Rules {
     rules: Vec<ChannelRule>,
     publication_bytes: usize,
+    generation: u64,
 }
 
 /// Rules that can be replaced while they are used.
@@ -43,7 +44,25 @@ impl Rules {
     /// Rules in the order in which they are tried, and the largest
     /// publication in bytes.
     pub fn new(rules: Vec<ChannelRule>, publication_bytes: usize) -> Self {
-        Self { rules, publication_bytes }
+        Self { rules, publication_bytes, generation: 0 }
+    }
+
+    /// The configuration's `generation`: it is raised with every change of
+    /// the stream's settings.
+    #[must_use]
+    pub fn with_generation(self, generation: u64) -> Self {
+        Self { generation, ..self }
+    }
+
+    /// See [`Rules::with_generation`].
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// The rules with history.
+    pub fn histories(&self) -> impl Iterator<Item = (&Pattern, History)> {
+        let kept = |history: &History| history.max_messages > 0 && history.max_age > Period::default();
+        self.rules.iter().filter_map(move |rule| Some((&rule.matches, rule.history.filter(kept)?)))
     }
 
     /// Rules that can be replaced.

@@ -107,6 +107,11 @@ pub struct NewSession {
 // === impl Session ===
 
 impl Session {
+    /// Whether it is subscribed to a channel of a kind.
+    pub fn has_channel(&self, mut is: impl FnMut(&Channel) -> bool) -> bool {
+        self.subscriptions.borrow().keys().any(|channel| is(channel))
+    }
+
     /// A session without subscriptions.
     pub fn new(shard: &Rc<Shard>, new: NewSession) -> Rc<Self> {
         let subscriber = Subscriber::new(new.id.as_ref().into(), new.form, new.outbox);

@@ -231,6 +231,16 @@ impl Shard {
                     self.close_session(&session, None, CloseReason::Resync);
                 }
             }
+            FeedItem::Lost(lost) => {
+                let rules = self.shared.rules.load();
+                let sessions: Vec<_> = self.sessions.borrow().values().cloned().collect();
+                for session in sessions {
+                    if session.has_channel(|channel| lost.hits(channel, rules.of(channel).history))
+                    {
+                        self.close_session(&session, None, CloseReason::Resync);
+                    }
+                }
+            }
             FeedItem::Fenced { pid, owner } => self.fenced(pid, Some(*owner)),
         }
     }

@@ -14,6 +14,7 @@
 //! - [`token`]: tokens as an app's own server would make them
 //! - [`patience`]: how long a test waits before it gives up
 //! - [`conformance`]: the handlers that the official suites expect
+//! - [`nats`]: real nats-servers
 //! - [`relay`]: a relay with its feeds, whichever relay it is; this one is
 //!   tried from inside
 //!
@@ -28,6 +29,7 @@ pub mod conformance;
 pub mod engineio;
 pub mod gateway;
 pub mod http;
+pub mod nats;
 pub mod patience;
 pub mod plain;
 pub mod relay;

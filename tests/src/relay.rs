@@ -47,6 +47,8 @@ pub struct Setup {
     pub queue: usize,
     /// How long a session's record outlives its connection.
     pub max_disconnection: Period,
+    /// Silence after which a gateway ticks; its own choice unless given.
+    pub tick: Option<Duration>,
 }
 
 /// A cluster: one gateway or more, that share their channels and sessions.
@@ -82,6 +84,10 @@ pub trait Time: Send + Sync {
 /// The embedded relay: one gateway, a manual clock.
 pub struct Embedded;
 
+mod jetstream;
+
+pub use jetstream::JetStream;
+
 #[derive(Clone)]
 struct ManualTime(Arc<AtomicU64>);
 
@@ -91,7 +97,14 @@ impl Setup {
     /// Rules, with two shards that read nothing until they are asked to, and
     /// queues that hold all that a short test publishes.
     pub fn new(rules: Vec<ChannelRule>) -> Self {
-        Self { rules, shards: 2, queue: 4096, max_disconnection: Period::from_secs(2) }
+        Self {
+            rules,
+            shards: 2,
+            queue: 4096,
+            max_disconnection: Period::from_secs(2),
+            // The suite counts sequences; it has tests of its own for ticks.
+            tick: Some(Duration::from_secs(600)),
+        }
     }
 }
 
@@ -206,7 +219,9 @@ impl World {
 
     /// Makes other rules hold.
     pub fn set_rules(&self, rules: Vec<ChannelRule>) {
-        self.rules.store(Arc::new(Rules::new(rules, 1_000_000)));
+        let generation = self.rules.load().generation() + 1;
+        let rules = Rules::new(rules, 1_000_000).with_generation(generation);
+        self.rules.store(Arc::new(rules));
     }
 
     /// Lets time pass.

@@ -97,3 +97,4 @@ macro_rules! relay_suite {
 }
 
 relay_suite!(embedded, tests::relay::Embedded);
+relay_suite!(jetstream, tests::relay::JetStream);

@@ -58,12 +58,28 @@ fn out_of_range(config: &Config) -> Vec<Problem> {
 }
 
 fn relay(relay: &Relay, findings: &mut Findings) {
-    if relay.url != "memory" {
+    if !relay.is_memory() && !relay.url.split(',').all(|url| is_nats(url.trim())) {
         // Not shown: it may hold a password.
         findings.add(
             "relay.url",
-            "is not available in this version with another value than `memory`; write `memory` or remove it",
+            "takes `memory`, or servers of one NATS cluster separated by `,`, as in `nats://a:4222,nats://b:4222` or `tls://nats.example.com:4222`",
         );
+    }
+    let set = |value: &Option<String>| value.as_ref().is_some_and(|text| !text.is_empty());
+    if set(&relay.user) != set(&relay.password) {
+        findings.add("relay.user", "goes with `relay.password`; set both or none");
+    }
+    let ways = [&relay.user, &relay.token, &relay.credentials, &relay.nkey];
+    if ways.into_iter().filter(|way| set(way)).count() > 1 {
+        findings.add(
+            "relay.user",
+            "is one of four ways to log in; set one of `user` with `password`, `token`, `credentials` and `nkey`",
+        );
+    }
+    if let Some(tls) = &relay.tls
+        && set(&tls.cert) != set(&tls.key)
+    {
+        findings.add("relay.tls.cert", "goes with `relay.tls.key`; set both or none");
     }
     let subject = |token: &str| {
         !token.is_empty() && token.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-".contains(&b))
@@ -77,6 +93,16 @@ fn relay(relay: &Relay, findings: &mut Findings) {
     if !matches!(relay.replicas, 1 | 3 | 5) {
         findings.add("relay.replicas", "takes 1, 3 or 5; an even number survives no more faults");
     }
+}
+
+/// `nats://host:4222`, `tls://[::1]:4222`; a user and password may stand
+/// before the host.
+fn is_nats(url: &str) -> bool {
+    let rest = ["nats://", "tls://"].into_iter().find_map(|scheme| url.strip_prefix(scheme));
+    let host = rest.map(|rest| rest.rsplit_once('@').map_or(rest, |(_, host)| host));
+    host.is_some_and(|host| {
+        !host.is_empty() && host.bytes().all(|b| b.is_ascii_alphanumeric() || b".-_:[]".contains(&b))
+    })
 }
 
 fn log(log: &Log, findings: &mut Findings) {

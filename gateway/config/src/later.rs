@@ -14,7 +14,7 @@ pub(crate) enum Harmless {
 }
 
 /// The keys; `[]` stands for every place in a list.
-pub(crate) const KEYS: [(&str, Harmless); 20] = [
+pub(crate) const KEYS: [(&str, Harmless); 13] = [
     ("client.tls", Harmless::Empty),
     ("client.trustedProxies", Harmless::Empty),
     ("client.trustedHops", Harmless::Word("1")),
@@ -24,16 +24,9 @@ pub(crate) const KEYS: [(&str, Harmless); 20] = [
     ("peer.advertise", Harmless::Empty),
     ("peer.secret", Harmless::Empty),
     ("peer.tls", Harmless::Empty),
-    ("relay.user", Harmless::Empty),
-    ("relay.password", Harmless::Empty),
-    ("relay.token", Harmless::Empty),
-    ("relay.credentials", Harmless::Empty),
-    ("relay.nkey", Harmless::Empty),
-    ("relay.tls", Harmless::Empty),
     ("channels[].presence", Harmless::Word("false")),
     ("limits.messagesPerSecond", Harmless::Word("0")),
     ("upstreams", Harmless::Empty),
-    ("generation", Harmless::Word("0")),
     ("peer", Harmless::Empty),
 ];
 

@@ -35,6 +35,9 @@ pub struct Config {
     pub drain: Drain,
     /// The log's form.
     pub log: Log,
+    /// Raised with every change of what is kept (`history`, `relay.replicas`):
+    /// of gateways with different configurations the newest one rules.
+    pub generation: u64,
     /// Start even where the settings leave the gateway open to strangers.
     pub insecure: bool,
 }
@@ -102,11 +105,12 @@ pub struct Admin {
 }
 
 /// How gateways relay publications to each other.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, rename_all = "camelCase")]
 pub struct Relay {
-    /// `memory`: this gateway alone, history in its memory.
-    // It may hold a password one day; errors must not show it.
+    /// `memory`: this gateway alone, history in its memory. Or the servers of
+    /// a NATS cluster: `nats://a:4222,nats://b:4222`, `tls://c:4222`.
+    // It may hold a password; errors must not show it.
     #[schemars(extend("writeOnly" = true))]
     pub url: String,
     /// First tokens of every NATS subject. Unused with `memory`.
@@ -114,6 +118,34 @@ pub struct Relay {
     /// Servers that keep each stored publication: 1, 3 or 5. Unused with `memory`.
     #[schemars(range(min = 1, max = 5))]
     pub replicas: usize,
+    /// User name at NATS.
+    pub user: Option<String>,
+    /// Password at NATS.
+    #[schemars(extend("writeOnly" = true))]
+    pub password: Option<String>,
+    /// Token at NATS.
+    #[schemars(extend("writeOnly" = true))]
+    pub token: Option<String>,
+    /// Path of a NATS credentials file (a JWT and its seed).
+    #[schemars(extend("writeOnly" = true))]
+    pub credentials: Option<String>,
+    /// Path of a file with an nkey's seed.
+    #[schemars(extend("writeOnly" = true))]
+    pub nkey: Option<String>,
+    /// Encrypts the way to NATS.
+    pub tls: Option<RelayTls>,
+}
+
+/// TLS with NATS. Without `ca` the system's authorities are trusted.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+pub struct RelayTls {
+    /// Path of the authority's certificate, in PEM.
+    pub ca: Option<String>,
+    /// Path of the gateway's certificate, in PEM; with `key`.
+    pub cert: Option<String>,
+    /// Path of its key, in PEM.
+    pub key: Option<String>,
 }
 
 /// The Socket.IO protocol's settings. Defaults are the reference server's.
@@ -309,7 +341,17 @@ impl Default for Admin {
 
 impl Default for Relay {
     fn default() -> Self {
-        Self { url: "memory".to_owned(), prefix: "push".to_owned(), replicas: 1 }
+        Self {
+            url: "memory".to_owned(),
+            prefix: "push".to_owned(),
+            replicas: 1,
+            user: None,
+            password: None,
+            token: None,
+            credentials: None,
+            nkey: None,
+            tls: None,
+        }
     }
 }
 
@@ -353,6 +395,32 @@ impl Default for Drain {
 impl Default for Log {
     fn default() -> Self {
         Self { level: "info".to_owned(), format: LogFormat::default() }
+    }
+}
+
+/// Shows no secret: a configuration ends up in logs.
+impl fmt::Debug for Relay {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let hidden = |set: &Option<String>| set.as_ref().map(|_| "…");
+        let url = if self.is_memory() { "memory" } else { "…" };
+        f.debug_struct("Relay")
+            .field("url", &url)
+            .field("prefix", &self.prefix)
+            .field("replicas", &self.replicas)
+            .field("user", &self.user)
+            .field("password", &hidden(&self.password))
+            .field("token", &hidden(&self.token))
+            .field("credentials", &self.credentials)
+            .field("nkey", &hidden(&self.nkey))
+            .field("tls", &self.tls)
+            .finish()
+    }
+}
+
+impl Relay {
+    /// Whether this gateway is alone.
+    pub fn is_memory(&self) -> bool {
+        self.url == "memory"
     }
 }
 

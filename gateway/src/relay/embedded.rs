@@ -30,7 +30,7 @@ mod ids;
 mod log;
 mod read;
 mod sessions;
-mod times;
+pub(super) mod times;
 
 #[cfg(test)]
 mod tests;

@@ -1,0 +1,382 @@
+//! The relay over NATS: many gateways are one service, and nothing is lost.
+//!
+//! # Layout
+//!
+//! - `connect`: the connection, the choice of a server, what can be wrong
+//! - `api`: what is asked of `JetStream`
+//! - `subjects`, `time`, `message`: names, times and publications on the wire
+//! - `stream`: the stream's settings, from the channel rules
+//! - `feed`: follows the stream in order, fills holes, ticks in silence
+//! - `ring`: the feed's last minute
+//! - `read`: replays and history pages, from the ring or the stream
+//! - `interest`: channels without history, one NATS subscription each
+//! - `sessions`: the records of sessions that may come back
+//! - `health`: what `/status` says
+
+use std::hash::{BuildHasher as _, RandomState};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_nats::Subscriber;
+use futures_util::future::BoxFuture;
+use gateway_config::{History, Period, Relay as RelayConfig};
+use tokio::sync::watch;
+
+use super::embedded::Clock;
+use super::{
+    Fanout, HistoryPage, HistoryQuery, Relay, RelayError, RelayStatus, Replay, Replayed, Sessions,
+};
+use crate::channel::Channel;
+use crate::metrics::Metrics;
+use crate::offset::Position;
+use crate::publication::{NewPublication, Published};
+use crate::rules::{Rule, Rules, SharedRules};
+
+mod api;
+mod connect;
+mod feed;
+mod health;
+mod interest;
+mod message;
+mod publish;
+mod read;
+mod ring;
+mod sessions;
+mod stream;
+mod subjects;
+mod time;
+
+pub use api::ApiError;
+pub use connect::ConnectError;
+
+use api::{Api, Get, StreamInfo};
+use connect::Connection;
+use feed::Follower;
+use health::{Health, Skips};
+use interest::Interests;
+use ring::Ring;
+use sessions::JetStreamSessions;
+use subjects::Subjects;
+
+/// Without a message for so long a gateway ticks.
+const TICK: Duration = Duration::from_secs(1);
+/// Messages before the stream's end that are read into the ring at the start.
+const PRIMED: u64 = 4_096;
+
+/// The relay of a gateway among others.
+pub struct JetStreamRelay {
+    api: Api,
+    subjects: Subjects,
+    /// The stream's name.
+    stream: String,
+    replicas: usize,
+    rules: SharedRules,
+    /// The rules that the stream was last brought in line with.
+    applied: Mutex<Arc<Rules>>,
+    fanout: Fanout,
+    clock: Clock,
+    metrics: Metrics,
+    tick: Duration,
+    ring: Ring,
+    /// The highest sequence that is known to be stored.
+    last: AtomicU64,
+    interests: Interests,
+    sessions: JetStreamSessions,
+    health: Health,
+    skips: Skips,
+    /// What the tasks of [`JetStreamRelay::run`] take over.
+    parts: Mutex<Option<Parts>>,
+}
+
+struct Parts {
+    live: Subscriber,
+    unstored: Subscriber,
+    fenced: Subscriber,
+    connected: watch::Receiver<u64>,
+    dropped: watch::Receiver<u64>,
+}
+
+/// What a relay is made of.
+pub struct JetStreamOptions {
+    /// Where NATS is.
+    pub config: RelayConfig,
+    /// The channel rules, with the configuration's generation.
+    pub rules: SharedRules,
+    /// Where the feed goes.
+    pub fanout: Fanout,
+    /// How long a session's record outlives its connection; none: no records.
+    pub max_disconnection: Option<Period>,
+    /// What is counted.
+    pub metrics: Metrics,
+    /// What time it is.
+    pub clock: Clock,
+    /// This gateway, as it is known to NATS and in session records.
+    pub name: String,
+    /// Silence after which it ticks; a second unless a test says otherwise.
+    pub tick: Option<Duration>,
+}
+
+// === impl JetStreamRelay ===
+
+impl JetStreamRelay {
+    /// Connects, makes or checks the stream, and begins to follow it. The
+    /// caller runs [`JetStreamRelay::run`] on the same runtime.
+    pub async fn connect(options: JetStreamOptions) -> Result<Arc<Self>, ConnectError> {
+        let JetStreamOptions { config, rules, fanout, max_disconnection, metrics, clock, name, tick } =
+            options;
+        let connection = Connection::open(&config, &name).await?;
+        let api = Api::new(connection.client.clone(), clock.clone());
+        let subjects = Subjects::new(&config.prefix);
+        let applied = rules.load_full();
+        let info =
+            stream::ensure(&api, &stream::wanted(&subjects, &applied, config.replicas)).await?;
+        let unreachable = |error: async_nats::SubscribeError| ConnectError::Connect(error.to_string());
+        let live = connection.client.subscribe(subjects.all_live()).await.map_err(unreachable)?;
+        let unstored =
+            connection.client.subscribe(subjects.all_unstored()).await.map_err(unreachable)?;
+        let fenced = connection.client.subscribe(subjects.fenced()).await.map_err(unreachable)?;
+        // From here on the feed brings all: then what it reaches is read.
+        api.barrier().await?;
+        let info = api.info(&info.config.name).await?;
+        let head = feed::head_of(&api, &info)
+            .ok_or_else(|| ApiError::Malformed("a stream without a time".to_owned()))?;
+        let sessions = JetStreamSessions::open(
+            api.clone(),
+            &subjects,
+            config.replicas,
+            max_disconnection,
+            fanout.clone(),
+            clock.clone(),
+            name,
+        )
+        .await?;
+        let relay = Arc::new(Self {
+            stream: subjects.stream(),
+            replicas: config.replicas,
+            rules,
+            applied: Mutex::new(applied),
+            fanout,
+            clock,
+            metrics,
+            tick: tick.unwrap_or(TICK),
+            ring: Ring::new(head),
+            last: AtomicU64::new(head.sequence),
+            interests: Interests::default(),
+            sessions,
+            health: Health::default(),
+            skips: Skips::default(),
+            parts: Mutex::new(Some(Parts {
+                live,
+                unstored,
+                fenced,
+                connected: connection.connected,
+                dropped: connection.dropped,
+            })),
+            subjects,
+            api,
+        });
+        relay.prime(head).await?;
+        Ok(relay)
+    }
+
+    /// Works until `stop`. The caller spawns it and joins it; a second call
+    /// only waits.
+    pub async fn run(self: &Arc<Self>, stop: impl Future<Output = ()>) {
+        let parts = self.parts.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(Parts { live, unstored, fenced, connected, dropped }) = parts else {
+            return stop.await;
+        };
+        tokio::select! {
+            () = stop => {}
+            () = Follower::new(self, live, connected).run() => {}
+            () = self.serve_interests(unstored) => {}
+            () = self.sessions.run(fenced) => {}
+            () = self.count_overruns(dropped) => {}
+            () = self.follow_rules() => {}
+        }
+        self.sessions.finish().await;
+    }
+
+    /// Reads the stream's end into the ring, so that resumes find it there
+    /// and no replica that is behind is asked for it. What is not there yet
+    /// is left to later reads.
+    async fn prime(&self, head: Position) -> Result<(), ApiError> {
+        let mut from = head.sequence.saturating_sub(PRIMED).max(1);
+        let mut messages = Vec::new();
+        while from <= head.sequence {
+            let batch = self.api.batch(&self.stream, from, ">", 512).await?;
+            let Some(last) = batch.last() else { break };
+            from = last.sequence + 1;
+            messages.extend(batch.into_iter().filter(|stored| stored.sequence <= head.sequence));
+        }
+        let Some(reached) = messages.last().map(|last| last.sequence) else { return Ok(()) };
+        if reached < head.sequence {
+            let get = Get { seq: Some(reached + 1), next_by_subj: Some(">"), ..Get::default() };
+            let more = self.api.get_from_leader(&self.stream, &get).await?;
+            if more.is_some_and(|more| more.sequence <= head.sequence) {
+                return Ok(());
+            }
+        }
+        let first = messages.first().map_or(head.sequence, |first| first.sequence);
+        self.ring.reset(Position { sequence: first - 1, time: 0, ..head });
+        for stored in messages {
+            while self.ring.head().sequence + 1 < stored.sequence {
+                self.ring.push_missing();
+            }
+            let position = Position { epoch: head.epoch, sequence: stored.sequence, time: stored.time };
+            let kept = self.subjects.channel_of(&stored.subject).and_then(|channel| {
+                self.keep(position, channel, stored.headers.as_ref(), &stored.payload)
+            });
+            self.ring.push(position, kept);
+        }
+        while self.ring.head().sequence < head.sequence {
+            self.ring.push_missing();
+        }
+        self.ring.set_head_time(head.time);
+        Ok(())
+    }
+
+    /// Brings the stream in line with the rules, as soon as they change.
+    async fn follow_rules(&self) {
+        loop {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            if let Err(error) = self.apply_rules().await {
+                tracing::warn!(%error, "the stream doesn't follow the new channel rules");
+            }
+        }
+    }
+
+    /// Brings the stream in line with the rules, if they are other ones than
+    /// before.
+    async fn apply_rules(&self) -> Result<(), ConnectError> {
+        let rules = self.rules.load_full();
+        if Arc::ptr_eq(&*self.applied(), &rules) {
+            return Ok(());
+        }
+        let wanted = stream::wanted(&self.subjects, &rules, self.replicas);
+        match stream::ensure(&self.api, &wanted).await {
+            Err(error) if error.passes() => return Err(error),
+            result => {
+                *self.applied() = rules;
+                self.interests.rules_changed();
+                result.map(drop)
+            }
+        }
+    }
+
+    fn applied(&self) -> std::sync::MutexGuard<'_, Arc<Rules>> {
+        self.applied.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The stream, which is made again if it is gone.
+    async fn ensure_stream(&self) -> Result<StreamInfo, ApiError> {
+        let wanted = stream::wanted(&self.subjects, &self.rules.load(), self.replicas);
+        match stream::ensure(&self.api, &wanted).await {
+            Ok(info) => Ok(info),
+            Err(ConnectError::Api(error)) => Err(error),
+            Err(error) => Err(ApiError::Malformed(error.to_string())),
+        }
+    }
+
+    /// Leaves the server for another one.
+    async fn reconnect(&self) {
+        if let Err(error) = self.api.client().force_reconnect().await {
+            tracing::warn!(%error, "another NATS server can't be tried");
+        }
+    }
+
+    async fn count_overruns(&self, mut dropped: watch::Receiver<u64>) {
+        while dropped.changed().await.is_ok() {
+            self.metrics.relay_overruns.inc();
+        }
+        std::future::pending::<()>().await;
+    }
+
+    /// The time, which never goes back behind the last publication's.
+    fn now(&self) -> u64 {
+        self.clock.now().max(self.ring.head().time)
+    }
+
+    /// The stream is known to reach up to here.
+    fn note_last(&self, sequence: u64) {
+        self.last.fetch_max(sequence, Ordering::Relaxed);
+    }
+
+    fn set_last(&self, sequence: u64) {
+        self.last.store(sequence, Ordering::Relaxed);
+    }
+
+    /// Writes at once what is otherwise written every few seconds. For tests
+    /// whose clock jumps.
+    pub async fn settle(&self) {
+        self.sessions.settle().await;
+    }
+}
+
+impl Relay for JetStreamRelay {
+    fn publish(&self, publication: NewPublication) -> BoxFuture<'_, Result<Published, RelayError>> {
+        Box::pin(self.publish_one(publication))
+    }
+
+    fn join(&self, channel: &Channel) -> BoxFuture<'_, Result<(), RelayError>> {
+        let channel = channel.clone();
+        Box::pin(async move { self.join_one(&channel).await })
+    }
+
+    fn leave(&self, channel: &Channel) {
+        self.interests.leave(channel);
+    }
+
+    fn head(&self) -> Position {
+        self.ring.head()
+    }
+
+    fn replay(&self, request: Replay) -> BoxFuture<'_, Result<Replayed, RelayError>> {
+        Box::pin(self.read_replay(request))
+    }
+
+    fn history(&self, query: HistoryQuery) -> BoxFuture<'_, Result<HistoryPage, RelayError>> {
+        Box::pin(self.read_history(query))
+    }
+
+    fn sessions(&self) -> &dyn Sessions {
+        &self.sessions
+    }
+
+    fn status(&self) -> RelayStatus {
+        let connected = self.api.is_connected();
+        let lag = self.last.load(Ordering::Relaxed).saturating_sub(self.ring.head().sequence);
+        let error = if connected {
+            self.health.error()
+        } else {
+            Some("not connected to NATS".to_owned())
+        };
+        RelayStatus {
+            kind: "nats",
+            connected: connected && error.is_none(),
+            error,
+            version: Some(self.api.client().server_info().version),
+            lag,
+        }
+    }
+}
+
+/// How much of a channel is kept; none where a rule keeps nothing at all.
+fn kept_by(rule: &Rule) -> Option<History> {
+    rule.history
+        .filter(|history| history.max_messages > 0 && history.max_age > Period::default())
+}
+
+fn unavailable(error: &ApiError) -> RelayError {
+    RelayError::Unavailable(error.to_string())
+}
+
+/// A number from 0 to 1, to keep gateways out of step.
+fn jitter() -> f64 {
+    // 32 bits fit.
+    #[allow(clippy::cast_precision_loss)]
+    {
+        (RandomState::new().hash_one(0) >> 32) as f64 / f64::from(u32::MAX)
+    }
+}

@@ -1,0 +1,217 @@
+//! The connection to NATS: who we are, which server we choose, and what is
+//! wrong when it can't be had.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_nats::{Client, ConnectOptions, Event, ReconnectToServer, ServerAddr};
+use gateway_config::Relay as RelayConfig;
+use tokio::sync::watch;
+
+use super::api::ApiError;
+
+/// The oldest nats-server: 2.12.0 lets a header purge a stream, and the
+/// releases between are not what this is tested with.
+const OLDEST: (u64, u64) = (2, 15);
+/// How long a server may take to greet. One that is stopped (SIGSTOP) takes
+/// connections and says nothing.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// A server that answers neither of two pings is left.
+const PING_INTERVAL: Duration = Duration::from_secs(3);
+/// Longest time between two attempts to connect.
+const MAX_DELAY: Duration = Duration::from_secs(2);
+/// Messages that may wait for one of our subscriptions. Beyond it the client
+/// library drops; the feed sees that by its sequence, and fills.
+const SUBSCRIPTION_CAPACITY: usize = 1 << 16;
+
+/// A connection, and the news of it.
+pub struct Connection {
+    /// The client library's.
+    pub client: Client,
+    /// Counts the times that the connection was made anew.
+    pub connected: watch::Receiver<u64>,
+    /// Counts messages that the client library dropped.
+    pub dropped: watch::Receiver<u64>,
+}
+
+/// Chooses the server to connect to: never the one that was just left, as
+/// long as there is another.
+#[derive(Default)]
+struct ServerChoice {
+    current: Mutex<Option<ServerAddr>>,
+}
+
+/// Why there is no relay over NATS.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// No server answers, or none lets us in.
+    #[error("can't connect to NATS: {0}; check `relay.url`, and user, token or credentials under `relay`")]
+    Connect(String),
+    /// A file can't be read.
+    #[error("can't read {path}: {source}; check `relay.credentials` and `relay.nkey`")]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The server is too old.
+    #[error("nats-server {found} is too old; the gateway needs 2.15 or later: update the server")]
+    Version {
+        /// What it says of itself.
+        found: String,
+    },
+    /// The stream has other settings.
+    #[error("the stream {stream} has other settings than this configuration asks for ({differs}), and the same generation, {generation}; give the gateways one configuration, or raise `generation` with the change")]
+    Settings {
+        /// The stream.
+        stream: String,
+        /// Which settings.
+        differs: String,
+        /// The configuration's.
+        generation: u64,
+    },
+    /// The stream was made by something else.
+    #[error("the stream {stream} exists and wasn't made by a gateway; remove it, or choose another `relay.prefix`")]
+    Foreign {
+        /// The stream.
+        stream: String,
+    },
+    /// `JetStream` refuses.
+    #[error("JetStream refuses: {0}")]
+    Api(#[from] ApiError),
+    /// The system has no randomness to give.
+    #[error("the system has no randomness to give")]
+    Random,
+}
+
+impl ConnectError {
+    /// Whether it may be otherwise in a moment without anybody's doing.
+    pub fn passes(&self) -> bool {
+        match self {
+            Self::Connect(_) => true,
+            Self::Api(error) => error.passes(),
+            _ => false,
+        }
+    }
+}
+
+// === impl Connection ===
+
+impl Connection {
+    /// Connects to the first server that answers.
+    pub async fn open(config: &RelayConfig, name: &str) -> Result<Self, ConnectError> {
+        let choice = Arc::new(ServerChoice::default());
+        let (connected_sender, connected) = watch::channel(0);
+        let (dropped_sender, dropped) = watch::channel(0);
+        let options = options(config).await?;
+        let options = options
+            .name(name)
+            .connection_timeout(CONNECT_TIMEOUT)
+            .ping_interval(PING_INTERVAL)
+            .subscription_capacity(SUBSCRIPTION_CAPACITY)
+            .max_reconnects(None)
+            .reconnect_delay_callback(delay)
+            .reconnect_to_server_callback(move |servers, _| {
+                let choice = choice.clone();
+                async move { choice.next(&servers) }
+            })
+            .event_callback(move |event| {
+                match &event {
+                    Event::Connected => connected_sender.send_modify(|count| *count += 1),
+                    Event::SlowConsumer(_) => dropped_sender.send_modify(|count| *count += 1),
+                    _ => {}
+                }
+                tracing::info!(%event, "NATS");
+                std::future::ready(())
+            });
+        let addresses = addresses(&config.url)?;
+        let client = options
+            .connect(addresses)
+            .await
+            .map_err(|error| ConnectError::Connect(error.to_string()))?;
+        let found = client.server_info().version;
+        if version(&found).is_none_or(|version| version < OLDEST) {
+            return Err(ConnectError::Version { found });
+        }
+        Ok(Self { client, connected, dropped })
+    }
+}
+
+fn addresses(urls: &str) -> Result<Vec<ServerAddr>, ConnectError> {
+    let urls = urls.split(',').map(str::trim).filter(|url| !url.is_empty());
+    // The text isn't shown: it may hold a password.
+    urls.map(|url| url.parse().map_err(|_| ConnectError::Connect("not a NATS address".to_owned())))
+        .collect()
+}
+
+async fn options(config: &RelayConfig) -> Result<ConnectOptions, ConnectError> {
+    let mut options = ConnectOptions::new();
+    let read = async |path: &String| {
+        tokio::fs::read_to_string(path)
+            .await
+            .map_err(|source| ConnectError::File { path: path.into(), source })
+    };
+    if let (Some(user), Some(password)) = (&config.user, &config.password) {
+        options = options.user_and_password(user.clone(), password.clone());
+    }
+    if let Some(token) = &config.token {
+        options = options.token(token.clone());
+    }
+    if let Some(path) = &config.nkey {
+        options = options.nkey(read(path).await?.trim().to_owned());
+    }
+    if let Some(path) = &config.credentials {
+        options = options
+            .credentials(&read(path).await?)
+            .map_err(|source| ConnectError::File { path: path.into(), source })?;
+    }
+    if let Some(tls) = &config.tls {
+        options = options.require_tls(true);
+        if let Some(ca) = &tls.ca {
+            options = options.add_root_certificates(ca.into());
+        }
+        if let (Some(cert), Some(key)) = (&tls.cert, &tls.key) {
+            options = options.add_client_certificate(cert.into(), key.into());
+        }
+    }
+    Ok(options)
+}
+
+/// At once, then ever later, with jitter so that gateways don't come in step.
+fn delay(attempts: usize) -> Duration {
+    if attempts <= 1 {
+        return Duration::ZERO;
+    }
+    let exponent = u32::try_from(attempts.min(10)).unwrap_or(10);
+    let longest = MAX_DELAY.min(Duration::from_millis(10 << exponent));
+    longest.mul_f64(0.5 + 0.5 * super::jitter())
+}
+
+/// Major and minor of `2.15.1`.
+fn version(text: &str) -> Option<(u64, u64)> {
+    let mut numbers = text.split(['.', '-']).map(str::parse);
+    Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
+}
+
+// === impl ServerChoice ===
+
+impl ServerChoice {
+    /// The server that failed least among those that are not the present one.
+    fn next(&self, servers: &[async_nats::Server]) -> Option<ReconnectToServer> {
+        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        let others = servers.iter().filter(|server| Some(&server.addr) != current.as_ref());
+        let fewest = others.clone().map(|server| server.failed_attempts).min()?;
+        let best: Vec<_> = others.filter(|server| server.failed_attempts == fewest).collect();
+        // The product is below the length.
+        #[allow(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            clippy::cast_precision_loss
+        )]
+        let chosen = best.get((super::jitter() * best.len() as f64) as usize)?;
+        *current = Some(chosen.addr.clone());
+        Some(ReconnectToServer { addr: chosen.addr.clone(), delay: None })
+    }
+}

@@ -1,0 +1,81 @@
+#![allow(clippy::unwrap_used)]
+
+use std::sync::Arc;
+
+use super::{Kept, MAX_AGE, Ring, When};
+use crate::channel::Channel;
+use crate::offset::Position;
+use crate::publication::{NewPublication, Publication, Value};
+
+fn channel(name: &str) -> Channel {
+    Channel::new(name).unwrap()
+}
+
+fn position(sequence: u64, time: u64) -> Position {
+    Position { epoch: 1, sequence, time }
+}
+
+fn kept(name: &str, position: Position) -> Option<Kept> {
+    let new = NewPublication::new(channel(name), "e", Value::json(&position.sequence));
+    let publication = Publication {
+        channel: new.channel,
+        event: new.event,
+        args: new.args,
+        spread: false,
+        id: None,
+        time: position.time,
+        position: Some(position),
+        except: Vec::new(),
+    };
+    Some(Kept { publication: Arc::new(publication), expires: u64::MAX })
+}
+
+fn sequences(kept: &[Kept]) -> Vec<u64> {
+    kept.iter().map(|kept| kept.publication.position.unwrap().sequence).collect()
+}
+
+#[test]
+fn each_channel_after_its_place() {
+    let ring = Ring::new(position(10, 1_000));
+    for sequence in 11..=20 {
+        let at = position(sequence, 1_000 + sequence);
+        let entry = match sequence % 3 {
+            0 => kept("a", at),
+            1 => kept("b", at),
+            _ => None,
+        };
+        ring.push(at, entry);
+    }
+    // a: 12 15 18, b: 13 16 19.
+    let read = |channels: &[(Channel, u64)], until| ring.read(channels, until);
+    assert_eq!(sequences(&read(&[(channel("a"), 10)], 20).unwrap()), [12, 15, 18]);
+    assert_eq!(sequences(&read(&[(channel("a"), 12), (channel("b"), 16)], 18).unwrap()), [15, 18]);
+    assert_eq!(sequences(&read(&[(channel("c"), 10)], 20).unwrap()), [0; 0]);
+    assert_eq!(read(&[(channel("a"), 9)], 20).unwrap_err(), 11);
+    assert_eq!(ring.time_of(10), None);
+    assert_eq!(ring.time_of(20), Some(1_020));
+    assert_eq!(ring.time_of(14), Some(1_014));
+    assert_eq!(ring.time_of(21), None);
+}
+
+#[test]
+fn bounded_in_bytes_and_time() {
+    let ring = Ring::with_capacity(position(0, 0), 2_200);
+    for sequence in 1..=100 {
+        ring.push(position(sequence, 5), kept("a", position(sequence, 5)));
+    }
+    assert_eq!(ring.first(), 91);
+    ring.push(position(101, 6 + MAX_AGE), None);
+    assert_eq!(ring.first(), 101);
+    assert_eq!(ring.head(), position(101, 6 + MAX_AGE));
+}
+
+#[test]
+fn a_publisher_learns_its_time() {
+    let ring = Ring::new(position(3, 7));
+    assert!(matches!(ring.when(2), When::Gone));
+    let When::Later(mut later) = ring.when(4) else { panic!("not there yet") };
+    ring.push(position(4, 9), None);
+    assert_eq!(later.try_recv().unwrap(), position(4, 9));
+    assert!(matches!(ring.when(4), When::Known(known) if known == position(4, 9)));
+}

