@@ -27,7 +27,8 @@ fn no_error_shows_a_secret() {
         "relay: {url: 'nats://push:SECRET@nats:4222'}",
         "relay: {password: SECRET}",
         "relay: {password:SECRET}",
-        "peer: {secret: SECRET}",
+        "peer: {secret: [SECRET]}",
+        "peer: {secret: SECRET, listen: '*'}",
         "peer: {secret:SECRET}",
     ] {
         let text = text.replace("SECRET", SECRET);
@@ -39,7 +40,7 @@ fn no_error_shows_a_secret() {
         ("PUSH_AUTH_JWT", "secret:SECRET"),
         ("PUSH_AUTH_JWT", "{secret: SECRET, isuer: a}"),
         ("PUSH_AUTH_JWT", "{secret: \"SECRET"),
-        ("PUSH_PEER_SECRET", "SECRET"),
+        ("PUSH_PEER", "secret:SECRET"),
         ("PUSH_API_KEY", "SECRET"),
         ("PUSH_RELAY_URL", "nats://u:SECRET@h"),
         ("PUSH_API_KEYS", "[{name: a, sha256: SECRET, scopes: [publish]}]"),
@@ -57,6 +58,9 @@ fn no_error_shows_a_secret() {
 #[test]
 fn debug_output_hides_secrets() {
     let config = read("auth: {jwt: {secret: hunter2correcthorse}}", &[], &[]).unwrap();
+    let shown = format!("{config:?}");
+    assert!(shown.contains("secret: Some") && !shown.contains("hunter2"), "{shown}");
+    let config = read("peer: {secret: hunter2correcthorse}", &[], &[]).unwrap();
     let shown = format!("{config:?}");
     assert!(shown.contains("secret: Some") && !shown.contains("hunter2"), "{shown}");
 }
