@@ -10,6 +10,7 @@
 //! - [`events`]: a Server-Sent Events stream
 //! - [`subscribe`]: subscribing with resume, for all protocols
 //! - [`recovery`]: connection state recovery
+//! - [`user`]: what the API does with a user's sessions
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -40,6 +41,7 @@ pub mod recovery;
 pub mod sid;
 pub mod socketio;
 pub mod subscribe;
+pub mod user;
 
 /// A resume point is renewed at least so often (5 minutes).
 const POSITION_PERIOD_MOST: std::time::Duration = std::time::Duration::from_mins(5);

@@ -24,6 +24,8 @@ use tokio_util::task::TaskTracker;
 use crate::auth::access::Access;
 use crate::auth::token::Authenticator;
 use crate::channel::Channel;
+use crate::cluster::Cluster;
+use crate::cluster::forward::Forwarder;
 use crate::error::{Error, ErrorCode};
 use crate::hub::{CloseReason, Hub, OutboxLimits};
 use crate::metrics::{CodeLabel, Metrics, ReasonLabel, TransportLabel};
@@ -74,6 +76,8 @@ pub struct Shared {
     pub upstream: Option<Arc<dyn Upstream>>,
     /// All shards.
     pub shards: Shards,
+    /// The other gateways.
+    pub cluster: Arc<Cluster>,
     /// False: new sessions are refused.
     pub accepting: AtomicBool,
     /// Open client connections of all shards.
@@ -104,6 +108,8 @@ pub struct Shard {
     pub ping: Wire,
     /// All connections read into it, one after the other.
     pub scratch: RefCell<Box<[u8]>>,
+    /// The way to sessions of other gateways.
+    pub forwarder: Forwarder,
     /// Channels without history that the relay is being asked for.
     joining: RefCell<HashMap<Channel, Rc<Notify>>>,
     open: Cell<usize>,
@@ -155,6 +161,7 @@ impl Shard {
             tasks: TaskTracker::new(),
             ping: Wire::text(&[b"2"]),
             scratch: RefCell::new(vec![0; READ_BUFFER].into()),
+            forwarder: Forwarder::default(),
             joining: RefCell::default(),
             open: Cell::new(0),
             progress: Notify::new(),
