@@ -157,12 +157,14 @@ async fn read(file: &Path) -> Seen {
     tokio::fs::read(file).await.map_err(|error| error.to_string())
 }
 
-/// What may change while the gateway runs: channel rules, API keys, limits.
+/// What may change while the gateway runs: channel rules with their
+/// generation, API keys, limits.
 fn apply(running: &Config, loaded: &Config) -> Config {
     let mut next = running.clone();
     next.channels.clone_from(&loaded.channels);
     next.api.keys.clone_from(&loaded.api.keys);
     next.limits.clone_from(&loaded.limits);
+    next.generation = loaded.generation;
     next
 }
 

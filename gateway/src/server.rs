@@ -8,30 +8,38 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwap;
-use gateway_config::{Config, Recovery};
+use gateway_config::{Config, Period};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::admin::{self, AdminState, Readiness, Status};
+use crate::admin::{self, AdminState, Readiness, Status, StatusSource};
 use crate::api::{self, ApiState};
 use crate::auth::{Access, ApiKeys, AuthConfigError, Authenticator, KeyError};
+use crate::cluster::{self, Cluster, ClusterOptions, ClusterParts};
 use crate::metrics::Metrics;
-use crate::relay::{EmbeddedRelay, Fanout};
+use crate::relay::Fanout;
+use crate::relay::jetstream::ConnectError;
 use crate::reload::config_hash;
 use crate::rules::Rules;
 use crate::session::engine::EngineApp;
-use crate::session::sid::{GatewayId, NoRandomness, SidKey};
+use crate::session::sid::{GatewayId, NoRandomness};
 use crate::session::socketio::SocketIoApp;
 use crate::shard::{Shard, Shards, Shared};
 use crate::transport::http;
 use crate::upstream::Upstream;
 
+mod peer;
+mod relay;
 mod run;
+
+use relay::{Chosen, RelayParts};
 
 /// Feed items that may wait for a shard. A publisher waits beyond that.
 const FEED_QUEUE: usize = 4_096;
 /// Questions that may wait for a shard.
 const CONTROL_QUEUE: usize = 1_024;
+/// How long a gateway of a cluster takes new clients after SIGTERM.
+const CLUSTER_DELAY: Period = Period::from_secs(5);
 /// How long threads have to end after the last session.
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -56,10 +64,12 @@ pub struct Running {
     pub api: SocketAddr,
     /// Health, metrics, status.
     pub admin: SocketAddr,
+    /// Where other gateways connect, if they do.
+    pub peer: Option<SocketAddr>,
     /// What is counted.
     pub metrics: Metrics,
     shared: Arc<Shared>,
-    relay: Arc<EmbeddedRelay>,
+    relay: Chosen,
     config: Arc<Config>,
     keys: Arc<ArcSwap<ApiKeys>>,
     limits: Arc<ArcSwap<gateway_config::Limits>>,
@@ -89,6 +99,14 @@ pub enum StartError {
         /// Why.
         source: std::io::Error,
     },
+    /// The peer listener's address can't be had.
+    #[error("can't listen on {listen} for other gateways: {source}; choose another `peer.listen`")]
+    Peer {
+        /// As configured.
+        listen: String,
+        /// Why.
+        source: std::io::Error,
+    },
     /// The API's or the admin listener.
     #[error(transparent)]
     Server(#[from] api::server::ServerError),
@@ -101,6 +119,9 @@ pub enum StartError {
     /// A thread can't be started.
     #[error("can't start a thread: {0}")]
     Thread(#[from] std::io::Error),
+    /// NATS can't be used.
+    #[error(transparent)]
+    Relay(#[from] ConnectError),
     /// The system has no randomness to give.
     #[error(transparent)]
     Random(#[from] NoRandomness),
@@ -136,23 +157,42 @@ impl Running {
             (0..count).map(|_| mpsc::channel(CONTROL_QUEUE)).unzip();
         let config = Arc::new(config);
         let rules = rules_of(&config).shared();
-        let max_disconnection = match config.socketio.recovery {
-            Recovery::Off => None,
-            Recovery::On { max_disconnection } => Some(max_disconnection),
+        let gateway = GatewayId::random()?;
+        let metrics = Metrics::default();
+        let stop = CancellationToken::new();
+        let parts = RelayParts {
+            rules: rules.clone(),
+            fanout: Fanout::new(feeds),
+            metrics: metrics.clone(),
+            name: gateway.to_string(),
+            stop: stop.clone(),
         };
-        let relay = EmbeddedRelay::new(rules.clone(), Fanout::new(feeds), max_disconnection);
+        // Whatever fails from here on ends the relay's thread.
+        let guard = stop.clone().drop_guard();
+        let relay = Chosen::open(&config, parts)?;
         let auth = Arc::new(Authenticator::new(&config.auth)?);
+        let keys = cluster::keys(&config.peer, &config.relay.prefix)?;
+        let shards = Shards::new(controls);
+        let cluster = Cluster::new(ClusterOptions {
+            gateway,
+            keys: &keys,
+            prefix: &config.relay.prefix,
+            shards: shards.clone(),
+            metrics: metrics.clone(),
+            stop: stop.clone(),
+        });
         let shared = Arc::new(Shared {
             namespaces: config.socketio.namespaces.iter().map(|n| n.as_str().into()).collect(),
-            gateway: GatewayId::random()?,
-            sid_key: SidKey::random()?,
+            gateway,
+            sid_key: keys.sid,
             access: Access::new(rules.clone(), auth.has_issuer()),
             rules,
             auth,
-            relay: relay.clone(),
-            metrics: Metrics::default(),
+            relay: relay.relay(),
+            metrics,
             upstream,
-            shards: Shards::new(controls),
+            shards,
+            cluster,
             accepting: AtomicBool::new(true),
             connections: AtomicUsize::new(0),
             config: config.clone(),
@@ -161,13 +201,14 @@ impl Running {
             client,
             api: client,
             admin: client,
+            peer: None,
             metrics: shared.metrics.clone(),
             relay,
             keys: Arc::new(ArcSwap::from_pointee(ApiKeys::new(&config.api.keys)?)),
             limits: Arc::new(ArcSwap::from_pointee(config.limits.clone())),
             hash: Arc::new(ArcSwap::from_pointee(config_hash(&config))),
             drain: Arc::default(),
-            stop: CancellationToken::new(),
+            stop,
             threads: Vec::new(),
             shared,
             config,
@@ -186,6 +227,7 @@ impl Running {
             running.threads.push(part.spawn()?);
         }
         running.serve_http()?;
+        guard.disarm();
         Ok(running)
     }
 
@@ -197,7 +239,7 @@ impl Running {
         self.api = server.local_addr();
         let router = api::router(ApiState {
             relay: self.shared.relay.clone(),
-            shards: self.shared.shards.clone(),
+            cluster: self.shared.cluster.clone(),
             rules: self.shared.rules.clone(),
             keys: self.keys.clone(),
             limits: self.limits.clone(),
@@ -210,7 +252,7 @@ impl Running {
         let server = api::server::AdminServer::bind(&self.config.admin.listen)?;
         self.admin = server.local_addr();
         let readiness = Arc::new(Readiness::new("starting"));
-        readiness.set_ready();
+        self.join_cluster(&status, &readiness)?;
         let drain = self.drain.clone();
         let router = admin::router(AdminState {
             registry: Arc::new(self.metrics.register()),
@@ -219,6 +261,29 @@ impl Running {
             drain: Arc::new(move || drain.asked.notify_one()),
         });
         self.threads.push(server.spawn("admin", router, limits, self.stop.clone())?);
+        Ok(())
+    }
+
+    /// Ready when the other gateways are known; alone, at once.
+    fn join_cluster(
+        &mut self,
+        status: &StatusSource,
+        readiness: &Arc<Readiness>,
+    ) -> Result<(), StartError> {
+        if self.config.relay.is_memory() {
+            readiness.set_ready();
+            return Ok(());
+        }
+        let bound = peer::bind(&self.config.peer)?;
+        self.peer = bound.local;
+        let parts = ClusterParts {
+            shared: self.shared.clone(),
+            listener: bound.listener,
+            address: bound.address,
+            status: status.clone(),
+            readiness: readiness.clone(),
+        };
+        self.threads.push(parts.spawn()?);
         Ok(())
     }
 
@@ -251,7 +316,7 @@ impl Running {
     /// Works until it is told to stop: sweeps the relay's memory, follows the
     /// configuration, drains when asked to by `POST /drain`.
     pub async fn work(&self, mut configs: watch::Receiver<Arc<Config>>) {
-        let sweep = self.relay.run(self.stop.cancelled());
+        let sweep = self.relay.work(self.stop.cancelled());
         let follow = async {
             while configs.changed().await.is_ok() {
                 let config = configs.borrow_and_update().clone();
@@ -294,7 +359,8 @@ impl Running {
             return;
         }
         // One machine has no endpoints that must leave first.
-        let delay = self.config.drain.delay.unwrap_or_default().get();
+        let default = if self.config.relay.is_memory() { Period::default() } else { CLUSTER_DELAY };
+        let delay = self.config.drain.delay.unwrap_or(default).get();
         let period = self.config.drain.period.get();
         let most = u64::try_from((delay + period).as_millis()).unwrap_or(u64::MAX);
         self.drain.ends.store(unix_millis().saturating_add(most), Ordering::Relaxed);
@@ -319,7 +385,7 @@ impl Running {
     /// Stops everything; requests in flight finish.
     pub fn stop(self) {
         self.stop.cancel();
-        for thread in self.threads {
+        for thread in self.threads.into_iter().chain(self.relay.into_thread()) {
             if thread.join().is_err() {
                 tracing::error!("a thread ended by a fault of the gateway");
             }
@@ -329,6 +395,7 @@ impl Running {
 
 fn rules_of(config: &Config) -> Rules {
     Rules::new(config.channels.clone(), config.limits.publication_bytes)
+        .with_generation(config.generation)
 }
 
 /// One shard for each core, unless the configuration says how many.

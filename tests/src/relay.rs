@@ -86,7 +86,7 @@ pub struct Embedded;
 
 mod jetstream;
 
-pub use jetstream::JetStream;
+pub use jetstream::{JetStream, join_cluster};
 
 #[derive(Clone)]
 struct ManualTime(Arc<AtomicU64>);

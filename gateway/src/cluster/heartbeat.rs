@@ -66,8 +66,8 @@ impl Speaker<'_> {
                     let Some(message) = message else { break };
                     if self.hear(&mut roll, &message).await && first && !echoed {
                         echoed = true;
-                        let end = tokio::time::Instant::now() + ROUND;
-                        round.as_mut().reset(end.min(round.deadline()));
+                        let end = round.deadline().min(tokio::time::Instant::now() + ROUND);
+                        round.as_mut().reset(end);
                     }
                 }
                 message = asks.next(), if answering.len() < ASKED => {

@@ -287,12 +287,28 @@ push.yaml:1:143: api.keys[1].scopes: is empty, so the key could do nothing; list
         "push.yaml:1:11: channels: takes a list: `- match: …`, not a section",
     ),
     (
-        "relay: {url: nats://u:pw@h:4222}",
+        "relay: {url: 'nats://a:4222'}",
         "peer.secret: is missing; with NATS every gateway of the cluster needs the same one, such as the output of `openssl rand -hex 32`",
     ),
     (
-        "relay: {password: hunter2}",
-        "push.yaml:1:9: relay.user: goes with `relay.password`; set both or none",
+        "relay: {url: http://u:pw@h:4222}\npeer: {secret: s}",
+        "push.yaml:1:14: relay.url: takes `memory`, or servers of one NATS cluster separated by `,`, as in `nats://a:4222,nats://b:4222` or `tls://nats.example.com:4222`",
+    ),
+    (
+        "relay: {url: 'nats://a:4222,'}\npeer: {secret: s}",
+        "push.yaml:1:14: relay.url: takes `memory`, or servers of one NATS cluster separated by `,`, as in `nats://a:4222,nats://b:4222` or `tls://nats.example.com:4222`",
+    ),
+    (
+        "relay: {url: 'nats://a:4222', user: app}\npeer: {secret: s}",
+        "push.yaml:1:37: relay.user: goes with `relay.password`; set both or none",
+    ),
+    (
+        "relay: {token: a, nkey: b}",
+        "push.yaml:1:1: relay.user: is one of four ways to log in; set one of `user` with `password`, `token`, `credentials` and `nkey`",
+    ),
+    (
+        "relay: {tls: {key: a}}",
+        "relay.tls.cert: goes with `relay.tls.key`; set both or none",
     ),
     (
         "relay: {replicas: 2}",

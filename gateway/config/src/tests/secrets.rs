@@ -24,8 +24,10 @@ fn no_error_shows_a_secret() {
         "api: {keys: [{name: a, sha256: SECRET, scopes: [publish]}]}",
         "api: {keys: [{name: a, sha256: SECRET, scopes: publish}]}",
         "api: {keys: [SECRET]}",
-        "relay: {url: 'nats://push:SECRET@nats:4222'}",
+        "relay: {url: 'http://push:SECRET@nats:4222'}",
         "relay: {password: SECRET}",
+        "relay: {user: a, password: [SECRET]}",
+        "relay: {token: [SECRET]}",
         "relay: {password:SECRET}",
         "peer: {secret: [SECRET]}",
         "peer: {secret: SECRET, listen: '*'}",
@@ -42,7 +44,7 @@ fn no_error_shows_a_secret() {
         ("PUSH_AUTH_JWT", "{secret: \"SECRET"),
         ("PUSH_PEER", "secret:SECRET"),
         ("PUSH_API_KEY", "SECRET"),
-        ("PUSH_RELAY_URL", "nats://u:SECRET@h"),
+        ("PUSH_RELAY_URL", "http://u:SECRET@h"),
         ("PUSH_API_KEYS", "[{name: a, sha256: SECRET, scopes: [publish]}]"),
         ("PUSH_API_KEYS", "SECRET"),
     ] {
@@ -63,4 +65,7 @@ fn debug_output_hides_secrets() {
     let config = read("peer: {secret: hunter2correcthorse}", &[], &[]).unwrap();
     let shown = format!("{config:?}");
     assert!(shown.contains("secret: Some") && !shown.contains("hunter2"), "{shown}");
+    let relay = "peer: {secret: hunter2correcthorse}\nrelay: {url: 'nats://u:hunter2correcthorse@h', token: hunter2correcthorse}";
+    let shown = format!("{:?}", read(relay, &[], &[]).unwrap());
+    assert!(shown.contains("token: Some") && !shown.contains("hunter2"), "{shown}");
 }

@@ -14,7 +14,7 @@ use tokio::net::TcpStream;
 use super::{code, full, read_body};
 use crate::cluster::forward::Gone;
 use crate::cluster::{Member, Passing};
-use crate::session::engine::PollResponse;
+use crate::session::engine::{BodyError, PollResponse};
 use crate::shard::Shard;
 use crate::transport::http::switch_protocols;
 use crate::transport::request::{ResponseBody, response};
@@ -30,6 +30,10 @@ struct Splice {
     client: (TcpStream, Bytes),
     owner: (TcpStream, Bytes),
 }
+
+/// Reads a client's data. Dropped before it is there: the client hung up, and
+/// the session's gateway is told, as it would have seen itself.
+struct Told(Option<(Rc<Shard>, Arc<Member>, Box<str>)>);
 
 /// A poll, or data.
 pub(super) async fn polling(
@@ -66,10 +70,6 @@ pub(super) async fn polling(
     answer.map(Into::into).map_err(|Gone| code::UNKNOWN_SID)
 }
 
-/// Reads a client's data. Dropped before it is there: the client hung up, and
-/// the session's gateway is told, as it would have seen itself.
-struct Told(Option<(Rc<Shard>, Arc<Member>, Box<str>)>);
-
 // === impl Told ===
 
 impl Told {
@@ -80,9 +80,9 @@ impl Told {
     async fn read(
         mut self,
         request: Request<Incoming>,
-    ) -> Result<Bytes, crate::session::engine::BodyError> {
+    ) -> Result<Bytes, BodyError> {
         let Some(shard) = self.0.as_ref().map(|(shard, ..)| shard.clone()) else {
-            return Err(crate::session::engine::BodyError::Broken);
+            return Err(BodyError::Broken);
         };
         let body = read_body(&shard, request).await;
         self.0 = None;
@@ -93,9 +93,13 @@ impl Told {
 impl Drop for Told {
     fn drop(&mut self) {
         let Some((shard, member, sid)) = self.0.take() else { return };
+        // At the stop there is nothing left that could carry it.
+        if shard.shared.cluster.stop.is_cancelled() {
+            return;
+        }
         let inner = shard.clone();
         shard.tasks.spawn_local(async move {
-            let broken = Err(crate::session::engine::BodyError::Broken);
+            let broken = Err(BodyError::Broken);
             let cluster = &inner.shared.cluster;
             let _ = inner.forwarder.post(cluster, &member, &sid, broken).await;
         });

@@ -1,0 +1,351 @@
+//! The relay over NATS under faults, and what others than gateways publish.
+//!
+//! The reference is the stream's content: a gateway's feed must bring exactly
+//! that, in its order, each once.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use async_nats::HeaderMap;
+use gateway::metrics::Metrics;
+use gateway::offset::Position;
+use gateway::publication::{NewPublication, Publication, Value};
+use gateway::relay::embedded::Clock;
+use gateway::relay::jetstream::{ConnectError, JetStreamOptions, JetStreamRelay};
+use gateway::relay::{Fanout, FeedItem, Relay, Replay};
+use gateway::rules::{Rules, SharedRules};
+use gateway_config::Relay as RelayConfig;
+use tests::nats::{Nats, Signal};
+use tests::relay::{Gateway, Setup, channel, join_cluster, keep, keep_nothing, number, numbered, patiently};
+use tokio::task::JoinHandle;
+
+/// What a gateway's first shard got.
+type Feed = JoinHandle<Vec<Arc<Publication>>>;
+
+struct Cluster {
+    nats: Nats,
+    config: RelayConfig,
+    rules: SharedRules,
+    setup: Setup,
+}
+
+impl Cluster {
+    fn new(nats: Nats, replicas: usize) -> Self {
+        let rules = vec![keep("kept.*", 100_000, 3600), keep_nothing(">")];
+        let setup = Setup { shards: 1, tick: None, ..Setup::new(rules.clone()) };
+        let config = RelayConfig { url: nats.url(), replicas, ..RelayConfig::default() };
+        Self { nats, config, rules: Rules::new(rules, 1_000).shared(), setup }
+    }
+
+    async fn gateway(&self) -> (Arc<JetStreamRelay>, Gateway, Metrics) {
+        self.gateway_at(&self.config).await
+    }
+
+    async fn gateway_at(&self, config: &RelayConfig) -> (Arc<JetStreamRelay>, Gateway, Metrics) {
+        let metrics = Metrics::default();
+        let clock = Clock::system();
+        let (relay, gateway) =
+            join_cluster(config, &self.rules, &self.setup, clock, metrics.clone()).await;
+        (relay, gateway, metrics)
+    }
+
+    async fn client(&self) -> async_nats::Client {
+        async_nats::connect(self.nats.url().split(',').collect::<Vec<_>>()).await.unwrap()
+    }
+}
+
+/// Reads a gateway's feed until a number comes.
+fn read_until(mut gateway: Gateway, last: u64) -> Feed {
+    tokio::spawn(async move {
+        let mut got = Vec::new();
+        loop {
+            match gateway.feeds[0].recv().await.unwrap() {
+                FeedItem::Publication(publication) => {
+                    let end = number(&publication) == last;
+                    got.push(publication);
+                    if end {
+                        return got;
+                    }
+                }
+                FeedItem::Epoch(_) | FeedItem::Lost(_) => panic!("told of a loss"),
+                _ => {}
+            }
+        }
+    })
+}
+
+/// Publishes numbers, each again until it is acknowledged, with an id.
+async fn publish_patiently(relay: &JetStreamRelay, name: &str, number: u64) {
+    let publication =
+        NewPublication { id: Some(number.to_string().into()), ..numbered(name, number) };
+    patiently("an acknowledgement", async {
+        while relay.publish(publication.clone()).await.is_err() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    })
+    .await;
+}
+
+/// What the stream holds, read by its end.
+async fn content(relay: &JetStreamRelay, names: &[&str]) -> Vec<(u64, u64)> {
+    let until = relay.head();
+    let from = Position { sequence: 0, time: until.epoch, ..until };
+    let channels = names.iter().map(|name| (channel(name), 0)).collect();
+    let replayed = relay.replay(Replay { from, channels, until, last: None }).await.unwrap();
+    assert_eq!(replayed.lost, []);
+    pairs(&replayed.publications)
+}
+
+fn pairs(publications: &[Arc<Publication>]) -> Vec<(u64, u64)> {
+    publications.iter().map(|p| (p.position.unwrap().sequence, number(p))).collect()
+}
+
+const NAMES: [&str; 3] = ["kept.a", "kept.b", "kept.c"];
+
+/// Publishes while `fault` happens; every gateway gets the stream's content.
+async fn survives(mut cluster: Cluster, each: u64, fault: impl AsyncFnOnce(&mut Nats)) {
+    let mut feeds = Vec::new();
+    let mut relays = Vec::new();
+    for _ in 0..3 {
+        let (relay, gateway, metrics) = cluster.gateway().await;
+        feeds.push(read_until(gateway, u64::MAX));
+        relays.push((relay, metrics));
+    }
+    let mut publishers = Vec::new();
+    for (index, name) in (0_u64..).zip(NAMES) {
+        let relay = relays[usize::try_from(index).unwrap()].0.clone();
+        publishers.push(tokio::spawn(async move {
+            for number in 0..each {
+                publish_patiently(&relay, name, index * each + number).await;
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        }));
+    }
+    fault(&mut cluster.nats).await;
+    for publisher in publishers {
+        publisher.await.unwrap();
+    }
+    publish_patiently(&relays[0].0, "kept.a", u64::MAX).await;
+    let mut all = Vec::new();
+    for feed in feeds {
+        let got = patiently("the last publication", feed).await.unwrap();
+        let got = pairs(&got);
+        assert!(got.is_sorted_by(|a, b| a.0 < b.0), "in the stream's order");
+        all.push(got);
+    }
+    let stored = content(&relays[0].0, &NAMES).await;
+    let mut numbers: Vec<u64> = stored.iter().map(|(_, number)| *number).collect();
+    numbers.sort_unstable();
+    let mut expected: Vec<u64> = (0..3 * each).collect();
+    expected.push(u64::MAX);
+    assert_eq!(numbers, expected, "acknowledged, each once");
+    for (got, (_, metrics)) in all.into_iter().zip(&relays) {
+        assert_eq!(got, stored);
+        println!(
+            "delivered {}, holes filled {}, times blind {}",
+            got.len(),
+            metrics.relay_fills.get(),
+            metrics.relay_blind.get()
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn killed_servers_lose_nothing() {
+    let cluster = Cluster::new(Nats::cluster(), 3);
+    survives(cluster, 1_500, async |nats| {
+        for index in 0..3 {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            nats.signal(index, Signal::Kill);
+            tokio::time::sleep(Duration::from_secs(2)).await;
+            nats.restart(index);
+            tokio::time::sleep(Duration::from_secs(3)).await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_server_that_stands_still_loses_nothing() {
+    let cluster = Cluster::new(Nats::cluster(), 3);
+    survives(cluster, 1_500, async |nats| {
+        for index in 0..3 {
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            nats.signal(index, Signal::Stop);
+            tokio::time::sleep(Duration::from_secs(4)).await;
+            nats.signal(index, Signal::Continue);
+        }
+    })
+    .await;
+}
+
+/// One publication while the gateway's own server stands still, and then
+/// silence: it arrives, though nothing else shows that it was missed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_quiet_channel_is_not_forgotten() {
+    let mut cluster = Cluster::new(Nats::cluster(), 3);
+    let at_first = RelayConfig { url: cluster.nats.url_of(0), ..cluster.config.clone() };
+    let at_second = RelayConfig { url: cluster.nats.url_of(1), ..cluster.config.clone() };
+    let (_reader, gateway, _) = cluster.gateway_at(&at_first).await;
+    let (publisher, ..) = cluster.gateway_at(&at_second).await;
+    let feed = read_until(gateway, 7);
+    cluster.nats.signal(0, Signal::Stop);
+    // Whoever led the stream may be the one that stands still.
+    publish_patiently(&publisher, "kept.a", 7).await;
+    tokio::time::sleep(Duration::from_secs(12)).await;
+    cluster.nats.signal(0, Signal::Continue);
+    let back = Instant::now();
+    let got = patiently("the publication", feed).await.unwrap();
+    println!("arrived {:?} after the server's return", back.elapsed());
+    assert_eq!(got.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn apps_publish_straight() {
+    let cluster = Cluster::new(Nats::single(), 1);
+    let (relay, mut gateway, metrics) = cluster.gateway().await;
+    relay.join(&channel("passing")).await.unwrap();
+    let client = cluster.client().await;
+    let mut forged = HeaderMap::new();
+    for (name, value) in [
+        ("Nats-Sequence", "999999"),
+        ("Nats-Stream", "OTHER"),
+        ("Nats-Subject", "push.pub.kept.other"),
+        ("Nats-Time-Stamp", "2001-01-01T00:00:00Z"),
+        ("Nats-Last-Sequence", "1"),
+        ("Push-Event", "forged"),
+        ("Nats-Msg-Id", "kept.a/mine"),
+    ] {
+        forged.append(name, value);
+    }
+    let header = |name: &'static str, value: &str| {
+        let mut headers = HeaderMap::new();
+        headers.insert(name, value);
+        headers
+    };
+    client.publish("push.pub.kept.a", "1".into()).await.unwrap();
+    client.publish_with_headers("push.pub.kept.a", forged.clone(), "2".into()).await.unwrap();
+    // The same id again: not stored.
+    client.publish_with_headers("push.pub.kept.a", forged, "99".into()).await.unwrap();
+    // What no client could take.
+    let reserved = header("Push-Event", "disconnect");
+    client.publish_with_headers("push.pub.kept.a", reserved, "99".into()).await.unwrap();
+    let bad = header("Push-Encoding", "json");
+    client.publish_with_headers("push.pub.kept.a", bad, "{".into()).await.unwrap();
+    client.publish("push.pub.kept.a", vec![b' '; 2_000].into()).await.unwrap();
+    client.publish("push.pub.kept.%61", "99".into()).await.unwrap();
+    // They would erase the channel, or the stream.
+    for (name, value) in [("Nats-Rollup", "sub"), ("Nats-Rollup", "all")] {
+        let rollup = header(name, value);
+        client.publish_with_headers("push.pub.kept.a", rollup, "99".into()).await.unwrap();
+    }
+    client.publish("push.pub.kept.a", "3".into()).await.unwrap();
+    let got = gateway.next(0, 3).await;
+    assert_eq!(got.iter().map(number_of).collect::<Vec<_>>(), [1, 2, 3]);
+    assert_eq!((&*got[1].event, got[1].id.as_deref()), ("forged", Some("mine")));
+    assert_eq!(got[1].channel, channel("kept.a"));
+    let skipped = |reason| {
+        let label = gateway::metrics::ReasonLabel { reason };
+        metrics.relay_skipped.get_or_create(&label).get()
+    };
+    let counts: Vec<_> = ["event", "payload", "too_large", "channel"].map(skipped).into();
+    assert_eq!(counts, [1, 1, 1, 1]);
+    assert_eq!(content(&relay, &["kept.a"]).await.len(), 3, "recovery is not poisoned");
+
+    // And on a channel without history.
+    client.publish("push.pub.passing", "hello".into()).await.unwrap();
+    client.publish_with_headers("push.pub.passing", header("Push-Event", "connect"), "1".into()).await.unwrap();
+    client.publish("push.pub.passing", vec![0xff, 0].into()).await.unwrap();
+    let got = gateway.next(0, 2).await;
+    assert_eq!(got[0].args[0], Value::Json("\"hello\"".into()));
+    assert_eq!(got[1].args[0], Value::Binary(vec![0xff, 0].into()));
+}
+
+fn number_of(publication: &Arc<Publication>) -> u64 {
+    number(publication)
+}
+
+/// Ticks show a gateway what it missed; and a stream that is made anew is
+/// another life.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_new_stream_is_a_new_epoch() {
+    let cluster = Cluster::new(Nats::single(), 1);
+    let (relay, mut gateway, _) = cluster.gateway().await;
+    publish_patiently(&relay, "kept.a", 1).await;
+    let before = relay.head();
+    let client = cluster.client().await;
+    client.request("$JS.API.STREAM.DELETE.PUSH_push", "".into()).await.unwrap();
+    let epoch = patiently("the news", async {
+        loop {
+            if let Some(FeedItem::Epoch(position)) = gateway.feeds[0].recv().await {
+                return position;
+            }
+        }
+    })
+    .await;
+    assert_ne!(epoch.epoch, before.epoch);
+    publish_patiently(&relay, "kept.a", 2).await;
+    let channels = vec![(channel("kept.a"), before.sequence)];
+    let request = Replay { from: before, channels, until: relay.head(), last: None };
+    let replayed = relay.replay(request).await.unwrap();
+    assert_eq!(replayed.lost, [channel("kept.a")]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn settings_of_one_generation_are_one() {
+    let cluster = Cluster::new(Nats::single(), 1);
+    let (first, ..) = cluster.gateway().await;
+    let connect = async |rules: Rules| {
+        let (sender, _receiver) = tokio::sync::mpsc::channel(8);
+        JetStreamRelay::connect(JetStreamOptions {
+            config: cluster.config.clone(),
+            rules: rules.shared(),
+            fanout: Fanout::new(vec![sender]),
+            max_disconnection: None,
+            metrics: Metrics::default(),
+            clock: Clock::system(),
+            name: "other".to_owned(),
+            tick: None,
+        })
+        .await
+    };
+    let other = || Rules::new(vec![keep("more.>", 5, 60)], 1_000);
+    let refused = connect(other()).await.err().unwrap();
+    assert!(matches!(refused, ConnectError::Settings { .. }), "{refused}");
+    assert!(refused.to_string().contains("subjects"), "{refused}");
+    connect(other().with_generation(1)).await.unwrap();
+    // The older one is outvoted, and works on.
+    assert!(first.status().connected);
+    connect(Rules::new(vec![], 1_000)).await.unwrap();
+}
+
+/// NATS is gone, and comes back: publishers are told, and go on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn nats_goes_and_comes_back() {
+    let mut cluster = Cluster::new(Nats::single(), 1);
+    let (relay, gateway, _) = cluster.gateway().await;
+    let feed = read_until(gateway, 3);
+    publish_patiently(&relay, "kept.a", 1).await;
+    cluster.nats.signal(0, Signal::Kill);
+    patiently("the news", async {
+        while relay.status().connected {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+    let refused = relay.publish(numbered("kept.a", 2)).await.unwrap_err();
+    assert!(refused.to_string().contains("try again"), "{refused}");
+    assert!(relay.status().error.is_some());
+    cluster.nats.restart(0);
+    publish_patiently(&relay, "kept.a", 3).await;
+    let got = patiently("the feed", feed).await.unwrap();
+    assert_eq!(got.iter().map(number_of).collect::<Vec<_>>(), [1, 3]);
+    patiently("peace", async {
+        while !relay.status().connected {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+}
