@@ -135,9 +135,7 @@ impl Drop for Passing {
 pub fn keys(peer: &gateway_config::Peer, prefix: &str) -> Result<ClusterKeys, NoRandomness> {
     match peer.secret() {
         Some(secret) => Ok(ClusterKeys::derive(secret.as_bytes(), prefix)),
-        None => {
-            Ok(ClusterKeys::derive(crate::session::sid::random_id()?.as_bytes(), prefix))
-        }
+        None => Ok(ClusterKeys::derive(crate::session::sid::random_id()?.as_bytes(), prefix)),
     }
 }
 

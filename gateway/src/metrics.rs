@@ -189,7 +189,11 @@ impl Metrics {
             self.events_unhandled.clone(),
         );
         r.register("api_requests", "API requests", self.api_requests.clone());
-        r.register("relay_skipped", "Messages that no client could take", self.relay_skipped.clone());
+        r.register(
+            "relay_skipped",
+            "Messages that no client could take",
+            self.relay_skipped.clone(),
+        );
         r.register("relay_fills", "Holes in the feed that were filled", self.relay_fills.clone());
         r.register("relay_blind", "Times that the feed was blind", self.relay_blind.clone());
         r.register("relay_lost", "Times that publications were gone", self.relay_lost.clone());
@@ -215,15 +219,7 @@ impl Metrics {
             "WebSockets passed to another gateway",
             self.peer_spliced.clone(),
         );
-        r.register(
-            "peer_splices",
-            "WebSockets that pass through now",
-            self.peer_splices.clone(),
-        );
-        r.register(
-            "peer_refused",
-            "Peer requests and messages refused",
-            self.peer_refused.clone(),
-        );
+        r.register("peer_splices", "WebSockets that pass through now", self.peer_splices.clone());
+        r.register("peer_refused", "Peer requests and messages refused", self.peer_refused.clone());
     }
 }

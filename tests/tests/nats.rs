@@ -18,7 +18,9 @@ use gateway::relay::{Fanout, FeedItem, Relay, Replay};
 use gateway::rules::{Rules, SharedRules};
 use gateway_config::Relay as RelayConfig;
 use tests::nats::{Nats, Signal};
-use tests::relay::{Gateway, Setup, channel, join_cluster, keep, keep_nothing, number, numbered, patiently};
+use tests::relay::{
+    Gateway, Setup, channel, join_cluster, keep, keep_nothing, number, numbered, patiently,
+};
 use tokio::task::JoinHandle;
 
 /// What a gateway's first shard got.
@@ -256,7 +258,10 @@ async fn apps_publish_straight() {
 
     // And on a channel without history.
     client.publish("push.pub.passing", "hello".into()).await.unwrap();
-    client.publish_with_headers("push.pub.passing", header("Push-Event", "connect"), "1".into()).await.unwrap();
+    client
+        .publish_with_headers("push.pub.passing", header("Push-Event", "connect"), "1".into())
+        .await
+        .unwrap();
     client.publish("push.pub.passing", vec![0xff, 0].into()).await.unwrap();
     let got = gateway.next(0, 2).await;
     assert_eq!(got[0].args[0], Value::Json("\"hello\"".into()));

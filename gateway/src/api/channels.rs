@@ -8,8 +8,8 @@ use gateway_config::{Pattern, Scope};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::answers::{self, Missing};
 use super::ApiState;
+use super::answers::{self, Missing};
 use super::problem::{Problem, Refusals};
 use super::request::{Caller, ChannelPath, QueryText, parse_limit};
 use crate::channel::Channel;
@@ -122,9 +122,8 @@ pub async fn list(
     let last = channels.last().filter(|_| more);
     let next = last.map(|(channel, _)| URL_SAFE_NO_PAD.encode(channel));
     let rules = api.rules.load();
-    let history = |name: &str| {
-        Channel::new(name).is_ok_and(|channel| rules.of(&channel).history.is_some())
-    };
+    let history =
+        |name: &str| Channel::new(name).is_ok_and(|channel| rules.of(&channel).history.is_some());
     let channels = channels
         .into_iter()
         .map(|(channel, subscribers)| ChannelSummary {

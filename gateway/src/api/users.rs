@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 use super::ApiState;
 use super::answers::{self, Missing};
 use super::problem::{Problem, Refusals};
-use super::request::{Caller, UserPath, parse_json, read_body};
+use super::request::{Caller, UserPath, parse_json, read_body, user_channel};
 use crate::channel::Channel;
 use crate::cluster::ask::{Answer, Question};
 use crate::error::Error;
@@ -90,7 +90,7 @@ pub async fn detail(
     caller: Caller,
     UserPath(user): UserPath,
 ) -> Result<Json<UserDetail>, Problem> {
-    caller.check(Scope::Read, None)?;
+    caller.check(Scope::Read, Some(&user_channel(&user)?))?;
     let answers = api.cluster.ask(Question::Sessions(user.clone())).await?;
     let missing = answers::missing(&answers);
     let lists = answers.answers.into_iter().map(|answer| match answer {
@@ -119,7 +119,7 @@ pub async fn disconnect(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<Done>, Problem> {
-    caller.check(Scope::Admin, None)?;
+    caller.check(Scope::Admin, Some(&user_channel(&user)?))?;
     let body = read(&api, &headers, body).await?;
     let Disconnect { reconnect } = parse_json(&body)?;
     run(&api, user, UserCommand::Disconnect { reconnect }).await
@@ -144,7 +144,7 @@ pub async fn subscribe(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<Done>, Problem> {
-    let channel = channel(&api, &caller, &headers, body).await?;
+    let channel = channel(&api, &caller, &user, &headers, body).await?;
     run(&api, user, UserCommand::Subscribe(channel)).await
 }
 
@@ -165,18 +165,19 @@ pub async fn unsubscribe(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<Done>, Problem> {
-    let channel = channel(&api, &caller, &headers, body).await?;
+    let channel = channel(&api, &caller, &user, &headers, body).await?;
     run(&api, user, UserCommand::Unsubscribe(channel)).await
 }
 
-/// The channel that the body names, if the caller may touch it.
+/// The channel that the body names, if the caller may touch it and the user.
 async fn channel(
     api: &ApiState,
     caller: &Caller,
+    user: &str,
     headers: &HeaderMap,
     body: Body,
 ) -> Result<String, Problem> {
-    caller.check(Scope::Admin, None)?;
+    caller.check(Scope::Admin, Some(&user_channel(user)?))?;
     let body = read(api, headers, body).await?;
     let OneChannel { channel } = parse_json(&body)?;
     let channel = Channel::new(&channel).map_err(|error| Error::from(error).field("channel"))?;

@@ -16,7 +16,10 @@ use crate::channel::Channel;
 use crate::error::Error;
 use crate::session::sid::GatewayId;
 use crate::session::user::{UserCommand, UserSession};
-use crate::shard::Shards;
+use crate::shard::{ChannelCounts, Shards};
+
+#[cfg(test)]
+mod tests;
 
 /// How long the others have to answer.
 const TIMEOUT: Duration = Duration::from_secs(1);
@@ -175,18 +178,8 @@ impl Asked {
 async fn own(shards: &Shards, question: Question) -> Result<Answer, Error> {
     Ok(match question {
         Question::Channels { matches, allowed, after, limit } => {
-            let mut channels: Vec<_> = shards.channels().await?.into_iter().collect();
-            channels.retain(|(channel, _)| {
-                let subject = channel.to_subject();
-                after.as_deref().is_none_or(|after| channel.as_str() > after)
-                    && matches.as_ref().is_none_or(|pattern| pattern.matches_subject(&subject))
-                    && (allowed.is_empty()
-                        || allowed.iter().any(|pattern| pattern.matches_subject(&subject)))
-            });
-            channels.sort_unstable();
-            channels.truncate(limit);
-            let named = |(channel, count): (Channel, u64)| (channel.to_string(), count);
-            Answer::Channels(channels.into_iter().map(named).collect())
+            let counts = shards.channels().await?;
+            Answer::Channels(first(counts, matches.as_ref(), &allowed, after.as_deref(), limit))
         }
         Question::Subscribers(channel) => {
             Answer::Count(shards.subscribers(&Channel::new(&channel)?).await?)
@@ -194,4 +187,25 @@ async fn own(shards: &Shards, question: Question) -> Result<Answer, Error> {
         Question::Sessions(user) => Answer::Sessions(shards.sessions_of(&user).await?),
         Question::User(user, command) => Answer::Count(shards.command(&user, &command).await?),
     })
+}
+
+/// The first channels by name, of those that are asked for.
+fn first(
+    counts: ChannelCounts,
+    matches: Option<&Pattern>,
+    allowed: &[Pattern],
+    after: Option<&str>,
+    limit: usize,
+) -> Vec<(String, u64)> {
+    let asked = |channel: &Channel| {
+        let subject = channel.to_subject();
+        let fits = |pattern: &Pattern| pattern.matches_subject(&subject);
+        after.is_none_or(|after| channel.as_str() > after)
+            && matches.is_none_or(fits)
+            && (allowed.is_empty() || allowed.iter().any(fits))
+    };
+    let mut channels: Vec<_> = counts.into_iter().filter(|(channel, _)| asked(channel)).collect();
+    channels.sort_unstable();
+    channels.truncate(limit);
+    channels.into_iter().map(|(channel, count)| (channel.to_string(), count)).collect()
 }

@@ -190,5 +190,8 @@ fn stamped(
 /// The types that a session's answers have.
 fn known(value: Option<&HeaderValue>) -> &'static str {
     const KNOWN: [&str; 3] = ["text/plain; charset=UTF-8", "text/html", "application/json"];
-    KNOWN.into_iter().find(|known| value.is_some_and(|value| value == known)).unwrap_or("text/plain")
+    KNOWN
+        .into_iter()
+        .find(|known| value.is_some_and(|value| value == known))
+        .unwrap_or("text/plain")
 }

@@ -99,7 +99,8 @@ impl Speaker<'_> {
             cluster.refused(super::signer::Refusal::Missing);
             return false;
         };
-        let stamp = match cluster.messages.check(stamp, &[b"beat", cluster.beats.as_bytes(), json]) {
+        let stamp = match cluster.messages.check(stamp, &[b"beat", cluster.beats.as_bytes(), json])
+        {
             Ok(stamp) => stamp,
             Err(refusal) => {
                 tracing::debug!(%refusal, "a heartbeat was refused");

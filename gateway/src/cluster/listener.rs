@@ -42,7 +42,8 @@ type Answer = Response<Full<Bytes>>;
 pub(super) async fn serve(shared: &Arc<Shared>, listener: StdListener) -> std::io::Result<()> {
     let listener = TcpListener::from_std(listener)?;
     // Each client that passes through somewhere else has a connection here.
-    let room = Arc::new(Semaphore::new(shared.config.limits.connections.min(Semaphore::MAX_PERMITS)));
+    let room =
+        Arc::new(Semaphore::new(shared.config.limits.connections.min(Semaphore::MAX_PERMITS)));
     let mut connections = JoinSet::new();
     let upgrades = TaskTracker::new();
     let stop = &shared.cluster.stop;
@@ -152,7 +153,11 @@ fn authenticate(shared: &Shared, request: &Request<Incoming>) -> Result<String, 
     Ok(digest.to_owned())
 }
 
-async fn read(shared: &Shared, request: Request<Incoming>, digest: &str) -> Result<Bytes, BodyError> {
+async fn read(
+    shared: &Shared,
+    request: Request<Incoming>,
+    digest: &str,
+) -> Result<Bytes, BodyError> {
     let body = Limited::new(request.into_body(), shared.config.socketio.max_payload).collect();
     let body = match tokio::time::timeout(BODY_TIMEOUT, body).await {
         Ok(Ok(body)) => body.to_bytes(),

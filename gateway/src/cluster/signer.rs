@@ -62,7 +62,9 @@ pub enum Refusal {
     #[error("there is no stamp")]
     Missing,
     /// Made with another secret, or for something else.
-    #[error("the stamp is not of this cluster, or for something else; give all gateways one `peer.secret`")]
+    #[error(
+        "the stamp is not of this cluster, or for something else; give all gateways one `peer.secret`"
+    )]
     Forged,
     /// Too old, or from the future.
     #[error("the stamp's time is more than 30 s off; set the machines' clocks")]

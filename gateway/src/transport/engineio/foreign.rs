@@ -77,10 +77,7 @@ impl Told {
         Self(Some((shard.clone(), member, sid)))
     }
 
-    async fn read(
-        mut self,
-        request: Request<Incoming>,
-    ) -> Result<Bytes, BodyError> {
+    async fn read(mut self, request: Request<Incoming>) -> Result<Bytes, BodyError> {
         let Some(shard) = self.0.as_ref().map(|(shard, ..)| shard.clone()) else {
             return Err(BodyError::Broken);
         };
