@@ -61,8 +61,7 @@ impl Rules {
 
     /// The rules with history.
     pub fn histories(&self) -> impl Iterator<Item = (&Pattern, History)> {
-        let kept =
-            |history: &History| history.max_messages > 0 && history.max_age > Period::default();
+        let kept = |history: &History| history.max_messages > 0 && history.max_age > Period::default();
         self.rules.iter().filter_map(move |rule| Some((&rule.matches, rule.history.filter(kept)?)))
     }
 

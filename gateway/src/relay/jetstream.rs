@@ -122,24 +122,15 @@ impl JetStreamRelay {
     /// Connects, makes or checks the stream, and begins to follow it. The
     /// caller runs [`JetStreamRelay::run`] on the same runtime.
     pub async fn connect(options: JetStreamOptions) -> Result<Arc<Self>, ConnectError> {
-        let JetStreamOptions {
-            config,
-            rules,
-            fanout,
-            max_disconnection,
-            metrics,
-            clock,
-            name,
-            tick,
-        } = options;
+        let JetStreamOptions { config, rules, fanout, max_disconnection, metrics, clock, name, tick } =
+            options;
         let connection = Connection::open(&config, &name).await?;
         let api = Api::new(connection.client.clone(), clock.clone());
         let subjects = Subjects::new(&config.prefix);
         let applied = rules.load_full();
         let info =
             stream::ensure(&api, &stream::wanted(&subjects, &applied, config.replicas)).await?;
-        let unreachable =
-            |error: async_nats::SubscribeError| ConnectError::Connect(error.to_string());
+        let unreachable = |error: async_nats::SubscribeError| ConnectError::Connect(error.to_string());
         let live = connection.client.subscribe(subjects.all_live()).await.map_err(unreachable)?;
         let unstored =
             connection.client.subscribe(subjects.all_unstored()).await.map_err(unreachable)?;
@@ -232,8 +223,7 @@ impl JetStreamRelay {
             while self.ring.head().sequence + 1 < stored.sequence {
                 self.ring.push_missing();
             }
-            let position =
-                Position { epoch: head.epoch, sequence: stored.sequence, time: stored.time };
+            let position = Position { epoch: head.epoch, sequence: stored.sequence, time: stored.time };
             let kept = self.subjects.channel_of(&stored.subject).and_then(|channel| {
                 self.keep(position, channel, stored.headers.as_ref(), &stored.payload)
             });
@@ -356,8 +346,11 @@ impl Relay for JetStreamRelay {
     fn status(&self) -> RelayStatus {
         let connected = self.api.is_connected();
         let lag = self.last.load(Ordering::Relaxed).saturating_sub(self.ring.head().sequence);
-        let error =
-            if connected { self.health.error() } else { Some("not connected to NATS".to_owned()) };
+        let error = if connected {
+            self.health.error()
+        } else {
+            Some("not connected to NATS".to_owned())
+        };
         RelayStatus {
             kind: "nats",
             connected: connected && error.is_none(),
@@ -370,7 +363,8 @@ impl Relay for JetStreamRelay {
 
 /// How much of a channel is kept; none where a rule keeps nothing at all.
 fn kept_by(rule: &Rule) -> Option<History> {
-    rule.history.filter(|history| history.max_messages > 0 && history.max_age > Period::default())
+    rule.history
+        .filter(|history| history.max_messages > 0 && history.max_age > Period::default())
 }
 
 fn unavailable(error: &ApiError) -> RelayError {

@@ -123,7 +123,9 @@ async fn connect(
         };
         match JetStreamRelay::connect(options).await {
             Err(error)
-                if error.passes() && begin.elapsed() < PATIENCE && !parts.stop.is_cancelled() =>
+                if error.passes()
+                    && begin.elapsed() < PATIENCE
+                    && !parts.stop.is_cancelled() =>
             {
                 tracing::warn!(%error, "waiting for NATS");
                 tokio::time::sleep(RETRY).await;

@@ -108,7 +108,8 @@ impl JumpingTime {
 
     fn shown(&self, machine: u64) -> u64 {
         let jumps = self.jumps.lock().unwrap();
-        let jumped: u64 = jumps.iter().filter(|(at, _)| *at <= machine).map(|(_, by)| by).sum();
+        let jumped: u64 =
+            jumps.iter().filter(|(at, _)| *at <= machine).map(|(_, by)| by).sum();
         machine + jumped
     }
 }

@@ -240,7 +240,10 @@ impl Api {
             let inbox = self.client.new_inbox();
             let mut echo =
                 self.client.subscribe(inbox.clone()).await.map_err(|_| ApiError::Disconnected)?;
-            self.client.publish(inbox, Bytes::new()).await.map_err(|_| ApiError::Disconnected)?;
+            self.client
+                .publish(inbox, Bytes::new())
+                .await
+                .map_err(|_| ApiError::Disconnected)?;
             echo.next().await.map(drop).ok_or(ApiError::Disconnected)
         })
         .await
@@ -372,20 +375,16 @@ impl Api {
     }
 
     fn stored(&self, message: async_nats::Message) -> Result<Stored, ApiError> {
-        let missing = || ApiError::Malformed("a message without its place".to_owned());
-        let headers = message.headers.as_ref().ok_or_else(missing)?;
-        Ok(Stored {
-            subject: last(headers, "Nats-Subject").ok_or_else(missing)?.to_owned(),
-            sequence: last(headers, "Nats-Sequence")
-                .and_then(|s| s.parse().ok())
-                .ok_or_else(missing)?,
-            time: last(headers, "Nats-Time-Stamp")
-                .and_then(|text| self.time(text))
-                .ok_or_else(missing)?,
-            payload: message.payload,
-            headers: message.headers,
-        })
-    }
+    let missing = || ApiError::Malformed("a message without its place".to_owned());
+    let headers = message.headers.as_ref().ok_or_else(missing)?;
+    Ok(Stored {
+        subject: last(headers, "Nats-Subject").ok_or_else(missing)?.to_owned(),
+        sequence: last(headers, "Nats-Sequence").and_then(|s| s.parse().ok()).ok_or_else(missing)?,
+        time: last(headers, "Nats-Time-Stamp").and_then(|text| self.time(text)).ok_or_else(missing)?,
+        payload: message.payload,
+        headers: message.headers,
+    })
+}
 
     fn got(&self, raw: RawMessage) -> Result<Stored, ApiError> {
         let decode = |text: Option<String>| match text {

@@ -20,8 +20,8 @@ use tokio::time::Instant;
 use super::JetStreamRelay;
 use super::api::last;
 use super::ring::Kept;
-use super::subjects;
 use super::subjects::TICK;
+use super::subjects;
 use crate::offset::Position;
 use crate::relay::{FeedItem, RelayError};
 

@@ -69,8 +69,7 @@ impl JetStreamRelay {
                 }
             }
         }
-        let found =
-            self.read(&wanted, until.sequence).await.map_err(|error| unavailable(&error))?;
+        let found = self.read(&wanted, until.sequence).await.map_err(|error| unavailable(&error))?;
         let mut by_channel: HashMap<Channel, Vec<Kept>> = HashMap::new();
         for kept in found {
             by_channel.entry(kept.publication.channel.clone()).or_default().push(kept);
@@ -109,7 +108,8 @@ impl JetStreamRelay {
         let HistoryQuery { channel, since, before, limit, newest_first } = query;
         let history = kept_by(&self.rules.load().of(&channel)).ok_or(RelayError::NoHistory)?;
         let head = self.ring.head();
-        let mut page = HistoryPage { publications: Vec::new(), head, complete: true, more: false };
+        let mut page =
+            HistoryPage { publications: Vec::new(), head, complete: true, more: false };
         let mut until = head.sequence;
         if let Some(offset) = &before {
             let sequence = offset.sequence_of(&channel);
@@ -177,10 +177,10 @@ impl JetStreamRelay {
             let end = until.min(first.saturating_sub(1));
             let behind: Vec<_> = rest.iter().filter(|(_, after)| *after < end).cloned().collect();
             let older: Vec<Vec<Kept>> = futures_util::stream::iter(behind)
-                .map(|(channel, after)| async move { self.read_stored(&channel, after, end).await })
-                .buffered(AT_ONCE)
-                .try_collect()
-                .await?;
+            .map(|(channel, after)| async move { self.read_stored(&channel, after, end).await })
+            .buffered(AT_ONCE)
+            .try_collect()
+            .await?;
             found.extend(older.into_iter().flatten());
             for (_, after) in &mut rest {
                 *after = (*after).max(end);
@@ -207,7 +207,8 @@ impl JetStreamRelay {
             let mut batch = self.api.batch(&self.stream, next, &subject, BATCH).await?;
             if batch.is_empty() {
                 // A replica may be behind; the leader is not.
-                let get = Get { seq: Some(next), next_by_subj: Some(&subject), ..Get::default() };
+                let get =
+                    Get { seq: Some(next), next_by_subj: Some(&subject), ..Get::default() };
                 batch.extend(self.api.get_from_leader(&self.stream, &get).await?);
             }
             let Some(last) = batch.last() else { break };
@@ -235,7 +236,8 @@ impl JetStreamRelay {
             return Ok(false);
         }
         if highest > head.sequence {
-            let info = self.api.info(&self.stream).await.map_err(|error| unavailable(&error))?;
+            let info =
+                self.api.info(&self.stream).await.map_err(|error| unavailable(&error))?;
             if info.state.last_seq < highest {
                 return Ok(false);
             }

@@ -122,7 +122,8 @@ impl Ring {
         let mut inner = self.lock();
         inner.head.sequence += 1;
         let (sequence, time) = (inner.head.sequence, inner.head.time);
-        let entry = Entry { hash: 0, time, stored: false, expires: u64::MAX, publication: None };
+        let entry =
+            Entry { hash: 0, time, stored: false, expires: u64::MAX, publication: None };
         inner.bytes += entry.bytes();
         inner.entries.push_back(entry);
         inner.trim(self.max_bytes, time);
@@ -142,7 +143,8 @@ impl Ring {
         debug_assert_eq!(position.sequence, inner.head.sequence + 1);
         inner.head = position;
         inner.times.note(position.sequence, position.time);
-        let entry = Entry { hash, time: position.time, stored: true, expires, publication };
+        let entry =
+            Entry { hash, time: position.time, stored: true, expires, publication };
         inner.bytes += entry.bytes();
         inner.entries.push_back(entry);
         inner.trim(self.max_bytes, position.time);

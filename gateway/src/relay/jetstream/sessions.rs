@@ -17,7 +17,9 @@ use super::connect::ConnectError;
 use super::subjects::Subjects;
 use super::unavailable;
 use crate::relay::embedded::Clock;
-use crate::relay::{Claim, Fanout, FeedItem, Owner, RelayError, SessionRecord, Sessions};
+use crate::relay::{
+    Claim, Fanout, FeedItem, Owner, RelayError, SessionRecord, Sessions,
+};
 
 mod bucket;
 mod closing;
@@ -247,10 +249,12 @@ impl JetStreamSessions {
         entry: &Entry,
         revision: Option<u64>,
     ) -> Result<u64, ApiError> {
-        let value =
-            serde_json::to_vec(entry).map_err(|error| ApiError::Malformed(error.to_string()))?;
+        let value = serde_json::to_vec(entry)
+            .map_err(|error| ApiError::Malformed(error.to_string()))?;
         // A closed one goes by itself, some time after it stops to count.
-        let ttl = entry.closed.map(|_| self.max_disconnection.unwrap_or(0).saturating_add(60_000));
+        let ttl = entry
+            .closed
+            .map(|_| self.max_disconnection.unwrap_or(0).saturating_add(60_000));
         self.bucket.put(key, value.into(), ttl, revision).await
     }
 

@@ -55,8 +55,7 @@ pub fn wanted(subjects: &Subjects, rules: &Rules, replicas: usize) -> StreamConf
 /// and always the ticks and the users. Rules that cross were refused.
 fn covering(rules: &Rules) -> Vec<String> {
     let always = |text: &str| Pattern::new(text).ok();
-    let mut patterns: Vec<Pattern> =
-        rules.histories().map(|(pattern, _)| pattern.clone()).collect();
+    let mut patterns: Vec<Pattern> = rules.histories().map(|(pattern, _)| pattern.clone()).collect();
     patterns.extend(always("$user.>"));
     patterns.extend(always(TICK));
     let mut kept: Vec<String> = Vec::new();
@@ -104,8 +103,9 @@ pub async fn ensure(api: &Api, wanted: &StreamConfig) -> Result<StreamInfo, Conn
         Err(error) => return Err(error.into()),
     };
     let differs = differences(wanted, &info.config);
-    let generation =
-        |config: &StreamConfig| -> Option<u64> { config.metadata.get(GENERATION)?.parse().ok() };
+    let generation = |config: &StreamConfig| -> Option<u64> {
+        config.metadata.get(GENERATION)?.parse().ok()
+    };
     let Some(theirs) = generation(&info.config) else {
         return Err(ConnectError::Foreign { stream: wanted.name.clone() });
     };

@@ -101,9 +101,7 @@ fn undeliverable() {
 
 #[test]
 fn ids_of_apps() {
-    for (id, expected) in
-        [("a/x", "x"), ("a/%C3%A9", "é"), ("b/x", "b/x"), ("x", "x"), ("a/%", "%")]
-    {
+    for (id, expected) in [("a/x", "x"), ("a/%C3%A9", "é"), ("b/x", "b/x"), ("x", "x"), ("a/%", "%")] {
         let headers = headers(&[("Nats-Msg-Id", id)]);
         let content = decode("a", Some(&headers), &bytes("1"), 100).unwrap();
         assert_eq!(content.id.as_deref(), Some(expected));
