@@ -125,10 +125,9 @@ impl Session {
             }
             Protocol::Sse => None,
         };
-        if !reconnect {
-            self.leave_recovery(true);
-        }
         self.shard.close_session(self, last, CloseReason::ForcedClose);
+        // A client may take its time with the close; it is gone all the same.
+        self.end(!reconnect);
     }
 
     /// Subscribes it for the API, which asks no grant.
