@@ -117,8 +117,7 @@ async fn subscribe(session: &Polling, channel: &str) {
     let command = json!(["push:subscribe", channel]);
     assert_eq!(session.post(format!("420{command}")).await.text(), "ok");
     patiently("the ack", async {
-        while !session.packets().await.iter().any(|packet| is_ack(packet)) {
-        }
+        while !session.packets().await.iter().any(|packet| is_ack(packet)) {}
     })
     .await;
 }
@@ -201,10 +200,7 @@ async fn clients_of_every_kind_live_behind_a_balancer_that_picks_at_random() {
             let mut socket = WebSocket::connect(&direct).await;
             socket.send("40").await;
             socket.send(&format!("420{}", json!(["push:subscribe", "kept.a"]))).await;
-            patiently("the ack", async {
-                while !is_ack(&socket.text().await) {}
-            })
-            .await;
+            patiently("the ack", async { while !is_ack(&socket.text().await) {} }).await;
             done.send(()).await.unwrap();
             ("websocket", read_for(&mut socket, count).await)
         });
@@ -260,7 +256,7 @@ async fn clients_of_every_kind_live_behind_a_balancer_that_picks_at_random() {
 
 #[tokio::test]
 async fn a_session_ends_as_at_its_own_gateway() {
-    let cluster = Cluster::start("").await;
+    let cluster = Cluster::start("socketio: {maxPayload: 1000}\n").await;
     let [a, b, _] = &cluster.gateways[..] else { panic!("three gateways") };
     // A poll given up closes the session.
     let session = Polling::joined(a).await;
@@ -288,7 +284,7 @@ async fn a_session_ends_as_at_its_own_gateway() {
     assert_eq!(pending.answer().await.1, "1");
     // Data beyond `maxPayload`.
     let session = Polling::joined(a).await;
-    assert_eq!(at(b, &session).post(vec![b'4'; 1_000_001]).await.status, 413);
+    assert_eq!(at(b, &session).post(vec![b'4'; 1_001]).await.status, 413);
     // A WebSocket that goes away before the upgrade leaves the session polling.
     let session = Polling::joined(a).await;
     let mut socket = at(b, &session).websocket().await;

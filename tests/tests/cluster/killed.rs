@@ -41,7 +41,10 @@ async fn sessions_of_a_killed_gateway_are_unknown_and_recover_elsewhere() {
         assert_eq!((answer.status, answer.json()), (400, unknown.clone()));
         assert_eq!(at(gateway, &session).post("40").await.json(), unknown);
         let url = at(gateway, &joined).websocket_url();
-        assert_eq!(WebSocket::try_connect(&url, &[]).await.err().map(|refused| refused.status), Some(400));
+        assert_eq!(
+            WebSocket::try_connect(&url, &[]).await.err().map(|refused| refused.status),
+            Some(400)
+        );
     }
     say(&cluster.gateways[0], "kept.a", 2).await;
     let back =
