@@ -44,9 +44,9 @@ pub struct Metrics {
     pub peer_forwarded_polls: Counter,
     /// Polling clients' data that was passed to another gateway.
     pub peer_forwarded_posts: Counter,
-    /// WebSockets that were passed to another gateway.
+    /// Upgrading sockets that were passed to another gateway.
     pub peer_spliced: Counter,
-    /// WebSockets that pass through to another gateway now.
+    /// Upgraded sockets that pass through to another gateway now.
     pub peer_splices: Gauge,
     /// Requests and messages that no gateway of the cluster sent, or not now,
     /// by reason.

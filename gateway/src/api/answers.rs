@@ -4,10 +4,6 @@ use std::collections::BTreeMap;
 
 use crate::cluster::ask::{Answer, Answers};
 
-/// The ids of the gateways that did not answer within a second: what they
-/// hold is missing.
-pub type Missing = Vec<String>;
-
 /// All counts together.
 pub fn count(answers: &Answers) -> u64 {
     let counts = answers.answers.iter().map(|answer| match answer {
@@ -29,7 +25,8 @@ pub fn channels(answers: Answers) -> BTreeMap<String, u64> {
     all
 }
 
-/// Who did not answer.
-pub fn missing(answers: &Answers) -> Missing {
+/// The ids of the gateways that did not answer within a second: what they
+/// hold is missing.
+pub fn missing(answers: &Answers) -> Vec<String> {
     answers.missing.iter().map(ToString::to_string).collect()
 }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::ApiState;
-use super::answers::{self, Missing};
+use super::answers;
 use super::problem::{Problem, Refusals};
 use super::request::{Caller, ChannelPath, QueryText, parse_limit};
 use crate::channel::Channel;
@@ -63,7 +63,7 @@ pub struct ChannelList {
     /// missing. Absent when all did.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(required = false)]
-    missing: Missing,
+    missing: Vec<String>,
 }
 
 /// One channel.
@@ -82,7 +82,7 @@ pub struct ChannelDetail {
     /// missing. Absent when all did.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(required = false)]
-    missing: Missing,
+    missing: Vec<String>,
 }
 
 /// List channels

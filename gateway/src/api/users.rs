@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::ApiState;
-use super::answers::{self, Missing};
+use super::answers;
 use super::problem::{Problem, Refusals};
 use super::request::{Caller, UserPath, parse_json, read_body, user_channel};
 use crate::channel::Channel;
@@ -33,7 +33,7 @@ pub struct UserDetail {
     /// missing. Absent when all did.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(required = false)]
-    missing: Missing,
+    missing: Vec<String>,
 }
 
 /// What was done.
@@ -47,7 +47,7 @@ pub struct Done {
     /// answered.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(required = false)]
-    missing: Missing,
+    missing: Vec<String>,
 }
 
 /// How to disconnect.

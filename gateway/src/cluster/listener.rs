@@ -113,14 +113,14 @@ async fn handle(
         return plain(StatusCode::NOT_FOUND, "no such path".to_owned());
     };
     // Never passed on again: a request has at most two gateways.
-    let shard = shared.sid_key.read(&sid).filter(|parts| parts.gateway == shared.gateway);
-    let Some(shard) = shard.and_then(|parts| shared.shards.get(parts.shard)) else {
+    let holder = shared.sid_key.read(&sid).filter(|parts| parts.gateway == shared.gateway);
+    let Some(holder) = holder.and_then(|parts| shared.shards.get(parts.shard)) else {
         return polled(PollResponse::error(1));
     };
     match (request.method(), request.uri().path()) {
         (&Method::GET, "/peer/poll") => {
             let (reply, answer) = oneshot::channel();
-            let sent = shard.send(Control::Poll { sid, reply }).await;
+            let sent = holder.send(Control::Poll { sid, reply }).await;
             settle(sent.is_ok(), answer).await
         }
         (&Method::POST, "/peer/post") => {
@@ -133,10 +133,10 @@ async fn handle(
             // The receiver is here.
             let _ = sender.send(body);
             let (reply, answer) = oneshot::channel();
-            let sent = shard.send(Control::Post { sid, body: receiver, reply }).await;
+            let sent = holder.send(Control::Post { sid, body: receiver, reply }).await;
             settle(sent.is_ok(), answer).await
         }
-        (&Method::GET, "/peer/websocket") => upgrade(upgrades, shard.clone(), sid, request).await,
+        (&Method::GET, "/peer/websocket") => upgrade(upgrades, holder.clone(), sid, request).await,
         _ => plain(StatusCode::NOT_FOUND, "no such path".to_owned()),
     }
 }

@@ -22,7 +22,7 @@ const GONE: Duration = Duration::from_secs(6);
 const DEAF: Duration = Duration::from_secs(5);
 /// How long a gateway that said goodbye is not believed to be back: older
 /// messages may still be under way.
-const FAREWELL: Duration = Duration::from_secs(60);
+const FAREWELL: Duration = Duration::from_mins(1);
 
 /// The gateways of the cluster, without this one.
 #[derive(Default)]
