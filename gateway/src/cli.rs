@@ -158,7 +158,14 @@ where
     // At the top a flag for every key would bury the commands.
     let command = Arguments::command()
         .mut_args(|argument| if flags::is_one(&argument) { argument.hide(true) } else { argument });
-    Arguments::from_arg_matches(&command.try_get_matches_from(arguments)?)
+    let mut described = command.clone();
+    let arguments = Arguments::from_arg_matches(&command.try_get_matches_from(arguments)?)?;
+    if let Some(AnyCommand::Other(Command::Publish(publish))) = &arguments.command
+        && let Err(words) = publish.target()
+    {
+        return Err(described.error(clap::error::ErrorKind::WrongNumberOfValues, words));
+    }
+    Ok(arguments)
 }
 
 fn resolve(arguments: Arguments) -> Result<Invocation, ConfigError> {

@@ -2,6 +2,10 @@
 //! `/ws` errors, problem+json.
 
 use std::borrow::Cow;
+use std::fmt::Write as _;
+
+#[cfg(test)]
+mod tests;
 
 /// What went wrong, as clients compare it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -127,6 +131,89 @@ impl ErrorCode {
             Self::Internal => 500,
         }
     }
+
+    /// What it means and what to do, for the reference.
+    pub const fn advice(self) -> &'static str {
+        match self {
+            Self::BadRequest => {
+                "The request is not of the form that the call takes. Correct it; the message and \
+                 `field` name what is wrong."
+            }
+            Self::Unauthorized => {
+                "No token or API key, or one that isn't valid. A client gets a valid token from \
+                 its app and connects anew; an app checks its key."
+            }
+            Self::TokenExpired => {
+                "The token was valid and its time is over. Get a new one, then `refresh` or \
+                 connect anew."
+            }
+            Self::Forbidden => {
+                "The token, key or web origin is known and may not do this. Change the token's \
+                 claim `channels`, the key's `scopes` and `channels`, the channel's rule, or \
+                 `client.allowedOrigins`."
+            }
+            Self::ChannelInvalid => {
+                "Not a channel's name: 1 to 200 bytes of UTF-8 without control characters."
+            }
+            Self::EventInvalid => "Not an event's name: 1 to 200 bytes without control characters.",
+            Self::EventReserved => {
+                "The event's name is Socket.IO's (`connect`, `disconnect`, …) or the gateway's \
+                 (`push:…`). Choose another."
+            }
+            Self::OffsetInvalid => {
+                "Not an offset. Pass one that a gateway gave, unchanged; or begin without one."
+            }
+            Self::NotFound => {
+                "No such path, no such subscription, or a channel without history. The message \
+                 says which."
+            }
+            Self::MethodNotAllowed => {
+                "The path takes another HTTP method; the header `Allow` of the API and the admin \
+                 listener says which."
+            }
+            Self::PayloadTooLarge => {
+                "Larger than a limit. Send less, or raise the setting that the message names."
+            }
+            Self::NoHandler => {
+                "A Socket.IO event with an ack that nothing answers. Clients publish with \
+                 `push:publish`; no other event has a receiver in this version."
+            }
+            Self::LimitConnections => {
+                "The gateway is full (`limits.connections`) or drains. Wait and try again; \
+                 another gateway may have room."
+            }
+            Self::LimitSubscriptions => {
+                "The session holds as many subscriptions as it may (`limits.subscriptions`). \
+                 Unsubscribe from some, or open another connection."
+            }
+            Self::RateLimited => "Too many requests. Wait and try again. Not sent in this version.",
+            Self::Unavailable => {
+                "Not now: the gateway stops, is behind, or can't reach the token issuer. Wait and \
+                 try again. Where the message says `not available in this version`, don't."
+            }
+            Self::Internal => {
+                "A fault of the gateway's own. Try again; if it stays, report it with the \
+                 gateway's log."
+            }
+        }
+    }
+}
+
+/// Every code as a Markdown table; `docs/errors.md` holds it.
+pub fn reference() -> String {
+    let mut table = String::from("| Code | Retry | HTTP | What to do |\n|---|---|---|---|\n");
+    for code in ErrorCode::ALL {
+        let again = if code.retry() { "yes" } else { "no" };
+        // Writing into a String does not fail.
+        let _ = writeln!(
+            table,
+            "| `{}` | {again} | {} | {} |",
+            code.as_str(),
+            code.status(),
+            code.advice(),
+        );
+    }
+    table
 }
 
 // === impl Error ===

@@ -7,6 +7,9 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
+#[cfg(test)]
+mod tests;
+
 /// All counters and gauges. Cheap to clone: every clone counts the same.
 #[derive(Clone, Default)]
 pub struct Metrics {
@@ -59,6 +62,8 @@ pub struct Metrics {
     pub relay_skipped: Family<ReasonLabel, Counter>,
     /// Holes in the feed that were filled from the stream.
     pub relay_fills: Counter,
+    /// Messages that came from the stream because the feed hadn't brought them.
+    pub relay_filled: Counter,
     /// Times that the feed was found blind: stored publications didn't come.
     pub relay_blind: Counter,
     /// Times that publications were gone before the feed could bring them.
@@ -195,6 +200,7 @@ impl Metrics {
             self.relay_skipped.clone(),
         );
         r.register("relay_fills", "Holes in the feed that were filled", self.relay_fills.clone());
+        r.register("relay_filled", "Messages that filled holes", self.relay_filled.clone());
         r.register("relay_blind", "Times that the feed was blind", self.relay_blind.clone());
         r.register("relay_lost", "Times that publications were gone", self.relay_lost.clone());
         r.register("relay_overruns", "Overruns of NATS subscriptions", self.relay_overruns.clone());

@@ -69,10 +69,13 @@ impl FromStr for Position {
 impl Offset {
     /// The sequence up to which `channel` is complete.
     pub fn sequence_of(&self, channel: &Channel) -> u64 {
-        match &self.channel {
-            Some((exception, sequence)) if exception == channel => *sequence,
-            _ => self.position.sequence,
-        }
+        self.exception_of(channel).unwrap_or(self.position.sequence)
+    }
+
+    /// The sequence that is named for this channel alone.
+    pub fn exception_of(&self, channel: &Channel) -> Option<u64> {
+        let (exception, sequence) = self.channel.as_ref()?;
+        (exception == channel).then_some(*sequence)
     }
 }
 

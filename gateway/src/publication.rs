@@ -136,6 +136,21 @@ impl NewPublication {
     }
 }
 
+/// The most bytes of a publication's id.
+pub const MAX_ID_BYTES: usize = 200;
+
+/// Refuses what can't be a publication's id.
+pub fn check_id(id: &str) -> Result<(), Error> {
+    if id.is_empty() || id.len() > MAX_ID_BYTES || id.chars().any(char::is_control) {
+        return Err(Error::new(
+            ErrorCode::BadRequest,
+            format!("an id has 1 to {MAX_ID_BYTES} bytes and no control characters"),
+        )
+        .field("id"));
+    }
+    Ok(())
+}
+
 /// Refuses event names that a Socket.IO client can't take or that are the
 /// gateway's own.
 pub fn check_event(event: &str) -> Result<(), Error> {

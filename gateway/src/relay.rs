@@ -42,6 +42,15 @@ pub trait Relay: Send + Sync + 'static {
     /// How far the stream is known to reach.
     fn head(&self) -> Position;
 
+    /// Ready when the feed has come to a place that a client holds, which may
+    /// be from a gateway that is a moment ahead; or when nobody can have been
+    /// there, which the replay tells.
+    fn reach(&self, place: Position) -> BoxFuture<'_, Result<(), RelayError>> {
+        // A gateway that is alone has been wherever its clients were.
+        let _ = place;
+        Box::pin(std::future::ready(Ok(())))
+    }
+
     /// What several channels hold after a place each, merged in sequence order.
     fn replay(&self, request: Replay) -> BoxFuture<'_, Result<Replayed, RelayError>>;
 

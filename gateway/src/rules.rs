@@ -11,6 +11,7 @@ use crate::channel::Channel;
 mod tests;
 
 /// The channel rules in force. Swapped whole when the file changes.
+#[allow(clippy::struct_field_names)] // They are its rules.
 pub struct Rules {
     rules: Vec<ChannelRule>,
     publication_bytes: usize,
@@ -61,7 +62,8 @@ impl Rules {
 
     /// The rules with history.
     pub fn histories(&self) -> impl Iterator<Item = (&Pattern, History)> {
-        let kept = |history: &History| history.max_messages > 0 && history.max_age > Period::default();
+        let kept =
+            |history: &History| history.max_messages > 0 && history.max_age > Period::default();
         self.rules.iter().filter_map(move |rule| Some((&rule.matches, rule.history.filter(kept)?)))
     }
 

@@ -3,9 +3,9 @@
 use std::net::SocketAddr;
 use std::rc::Weak;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use gateway_config::{Config, Period};
@@ -84,8 +84,6 @@ pub struct Running {
 struct Drain {
     asked: tokio::sync::Notify,
     draining: AtomicBool,
-    /// When it ends, in milliseconds since 1970.
-    ends: AtomicU64,
 }
 
 /// Why a gateway can't start.
@@ -186,6 +184,7 @@ impl Running {
             gateway,
             sid_key: keys.sid,
             access: Access::new(rules.clone(), auth.has_issuer()),
+            limits: Arc::new(ArcSwap::from_pointee(config.limits.clone())),
             rules,
             auth,
             relay: relay.relay(),
@@ -205,7 +204,7 @@ impl Running {
             metrics: shared.metrics.clone(),
             relay,
             keys: Arc::new(ArcSwap::from_pointee(ApiKeys::new(&config.api.keys)?)),
-            limits: Arc::new(ArcSwap::from_pointee(config.limits.clone())),
+            limits: shared.limits.clone(),
             hash: Arc::new(ArcSwap::from_pointee(config_hash(&config))),
             drain: Arc::default(),
             stop,
@@ -296,15 +295,15 @@ impl Running {
         Arc::new(move || {
             let relay = shared.relay.status();
             let draining = drain.draining.load(Ordering::Relaxed);
-            let left = drain.ends.load(Ordering::Relaxed).saturating_sub(unix_millis());
+            let open = shared.connections.load(Ordering::Relaxed) as u64;
             Status {
                 id: id.clone(),
                 version: env!("CARGO_PKG_VERSION").into(),
                 uptime: started.elapsed().as_secs(),
-                connections: shared.connections.load(Ordering::Relaxed) as u64,
+                connections: open,
                 accepting: shared.accepting.load(Ordering::Relaxed),
                 draining,
-                drain_remaining: draining.then_some(left / 1_000),
+                drain_remaining: draining.then_some(open),
                 config_hash: hash.load().as_str().into(),
                 relay: relay.kind,
                 lag: relay.lag,
@@ -362,8 +361,6 @@ impl Running {
         let default = if self.config.relay.is_memory() { Period::default() } else { CLUSTER_DELAY };
         let delay = self.config.drain.delay.unwrap_or(default).get();
         let period = self.config.drain.period.get();
-        let most = u64::try_from((delay + period).as_millis()).unwrap_or(u64::MAX);
-        self.drain.ends.store(unix_millis().saturating_add(most), Ordering::Relaxed);
         tokio::time::sleep(delay).await;
         self.shared.accepting.store(false, Ordering::Relaxed);
         let open = self.shared.connections.load(Ordering::Relaxed);
@@ -403,9 +400,4 @@ fn shard_count(config: &Config) -> usize {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let count = if config.client.shards == 0 { cores } else { config.client.shards };
     count.clamp(1, usize::from(u8::MAX))
-}
-
-fn unix_millis() -> u64 {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

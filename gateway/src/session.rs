@@ -8,6 +8,7 @@
 //! - [`commands`]: `push:subscribe` and the like
 //! - [`plain`]: a plain WebSocket
 //! - [`events`]: a Server-Sent Events stream
+//! - [`history`]: reading a channel's history
 //! - [`subscribe`]: subscribing with resume, for all protocols
 //! - [`recovery`]: connection state recovery
 //! - [`user`]: what the API does with a user's sessions
@@ -18,7 +19,7 @@ use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use tokio::time::Instant;
+use gateway_config::subject;
 
 use crate::auth::{Action, Identity};
 use crate::channel::Channel;
@@ -28,14 +29,14 @@ use crate::metrics::{RefusedLabel, Source, SourceLabel};
 use crate::offset::Position;
 use crate::protocol::engineio::{Message, Wire};
 use crate::protocol::{json, socketio as sio, sse};
-use crate::publication::{NewPublication, Published, Value, check_event};
-use crate::relay::HistoryQuery;
+use crate::publication::{NewPublication, Published, Value, check_event, check_id};
 use crate::shard::Shard;
 use crate::shard::timers::{Timed, Timer, TimerKey};
 
 pub mod commands;
 pub mod engine;
 pub mod events;
+pub mod history;
 pub mod plain;
 pub mod recovery;
 pub mod sid;
@@ -47,8 +48,8 @@ pub mod user;
 const POSITION_PERIOD_MOST: std::time::Duration = std::time::Duration::from_mins(5);
 /// A client is told so long before its token's time is over.
 const EXPIRING_NOTICE: std::time::Duration = std::time::Duration::from_mins(1);
-/// Publications in one answer to a client's `history`.
-const HISTORY_LIMIT: usize = 1_000;
+/// How far the timer and the clock may be apart.
+const EXPIRING_SLACK: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// One client in one namespace: a Socket.IO socket, a plain WebSocket, or an
 /// SSE stream.
@@ -74,8 +75,10 @@ pub struct Session {
 #[derive(Clone, Debug)]
 struct Subscription {
     key: SubscriptionKey,
-    /// Nothing before it is owed.
+    /// Nothing up to here is owed.
     start: Position,
+    /// Where it entered the hub: an offset up to here was given before it.
+    joined: Position,
     meta: bool,
     origin: Origin,
     history: bool,
@@ -106,12 +109,38 @@ pub struct NewSession {
     pub engine: Weak<engine::Engine>,
 }
 
+/// A session that its client hasn't been told of. Dropped, whether by an
+/// error, a panic or because the client is gone: it ends.
+pub(crate) struct Unannounced(Option<Rc<Session>>);
+
+// === impl Unannounced ===
+
+impl Unannounced {
+    /// Of this session.
+    pub(crate) fn new(session: &Rc<Session>) -> Self {
+        Self(Some(session.clone()))
+    }
+
+    /// The client has it now.
+    pub(crate) fn announced(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Unannounced {
+    fn drop(&mut self) {
+        if let Some(session) = self.0.take() {
+            session.end(false);
+        }
+    }
+}
+
 // === impl Session ===
 
 impl Session {
     /// Whether it is subscribed to a channel of a kind.
-    pub fn has_channel(&self, mut is: impl FnMut(&Channel) -> bool) -> bool {
-        self.subscriptions.borrow().keys().any(|channel| is(channel))
+    pub fn has_channel(&self, is: impl FnMut(&Channel) -> bool) -> bool {
+        self.subscriptions.borrow().keys().any(is)
     }
 
     /// A session without subscriptions.
@@ -187,6 +216,7 @@ impl Session {
         let channel = self.check(publication.channel.as_str(), Action::Publish)?;
         check_event(&publication.event)?;
         sio::check_args(&publication.args)?;
+        publication.id.as_deref().map_or(Ok(()), check_id)?;
         let most = self.shard.shared.access.rule(&channel).max_payload;
         if publication.size() > most {
             return Err(Error::new(
@@ -197,33 +227,6 @@ impl Session {
         }
         publication.channel = channel;
         Ok(self.shard.shared.relay.publish(publication.clone()).await?)
-    }
-
-    /// Reads a channel's history for the client.
-    pub async fn history(
-        &self,
-        name: &str,
-        mut query: HistoryQuery,
-    ) -> Result<serde_json::Value, Error> {
-        query.channel = self.check(name, Action::History)?;
-        query.limit = query.limit.clamp(1, HISTORY_LIMIT);
-        let page = self.shard.shared.relay.history(query).await?;
-        let publications: Vec<_> = page
-            .publications
-            .iter()
-            .filter_map(|p| {
-                let offset = p.position.map(|position| position.to_string());
-                let wire = json::publication(p, offset.as_deref());
-                serde_json::from_slice::<Box<serde_json::value::RawValue>>(wire.payload()).ok()
-            })
-            .collect();
-        let answer = serde_json::json!({
-            "channel": name,
-            "publications": publications,
-            "offset": page.head.to_string(),
-            "complete": page.complete,
-        });
-        Ok(answer)
     }
 
     /// A new token for a session whose old one ends.
@@ -247,6 +250,7 @@ impl Session {
     fn drop_forbidden(&self) {
         let identity = self.identity();
         let mapped = &*self.namespace != "/";
+        let joined = self.connect_channels();
         let gone: Vec<Channel> = self
             .subscriptions
             .borrow()
@@ -254,10 +258,10 @@ impl Session {
             .filter(|(channel, subscription)| match subscription.origin {
                 Origin::Command => {
                     let access = &self.shard.shared.access;
-                    !identity.join.contains(channel)
+                    !joined.contains(channel)
                         && access.check(&identity, channel, mapped, Action::Subscribe).is_err()
                 }
-                Origin::Connect => !channel.is_system() && !identity.join.contains(channel),
+                Origin::Connect => !joined.contains(channel),
             })
             .map(|(channel, _)| channel.clone())
             .collect();
@@ -281,22 +285,26 @@ impl Session {
             return name;
         }
         name.strip_prefix("$ns.")
-            .and_then(|rest| rest.strip_prefix(namespace))
+            .and_then(|rest| rest.strip_prefix(&*subject::encode_token(namespace)))
             .and_then(|rest| rest.strip_prefix('.'))
             .unwrap_or(name)
     }
 
     /// Tells the client something of the gateway's own, in its protocol.
     pub fn notify(&self, event: &str, data: &serde_json::Value) {
-        let message = match self.protocol() {
+        self.subscriber.outbox.send(&self.notice(event, data));
+    }
+
+    /// The same, to be sent later.
+    fn notice(&self, event: &str, data: &serde_json::Value) -> Message {
+        match self.protocol() {
             Protocol::Socketio => sio::event(&self.namespace, event, &[Value::json(data)], None),
             Protocol::Websocket => {
                 let text = serde_json::json!({ "event": event, "data": data }).to_string();
                 Message::One(Wire::text(&[text.as_bytes()]))
             }
             Protocol::Sse => Message::One(Wire::raw(sse::notice(event, data))),
-        };
-        self.subscriber.outbox.send(&message);
+        }
     }
 
     /// Tells the client its position, unless a replay is under way: then its
@@ -327,13 +335,33 @@ impl Session {
 
     /// From the first subscription with history on, the session is told its
     /// position: now, and before it ages.
-    pub(crate) fn start_positions(self: &Rc<Self>) {
+    /// `now`: false where it has just been told by other means.
+    pub(crate) fn start_positions(self: &Rc<Self>, now: bool) {
         let mut timer = self.position_timer.take();
         if timer.is_none() && self.has_history() && !self.ended.get() {
-            self.notify_position();
+            if now {
+                self.notify_position();
+            }
             timer = Some(self.set_position_timer());
         }
         self.position_timer.set(timer);
+    }
+
+    /// Replays that lie before a notice of the position in the outbox: who
+    /// gets the notice has got them.
+    fn settle_replays(self: &Rc<Self>) {
+        let mut settled = false;
+        for subscription in self.subscriptions.borrow_mut().values_mut() {
+            settled |= subscription.start != subscription.joined;
+            subscription.start = subscription.joined;
+        }
+        if settled {
+            let session = self.clone();
+            self.shard.tasks.spawn_local(async move {
+                // Not written: the client gets a replay twice, at worst.
+                let _ = session.write_record().await;
+            });
+        }
     }
 
     fn set_position_timer(self: &Rc<Self>) -> TimerKey {
@@ -354,15 +382,20 @@ impl Session {
         let Some(expires) = self.identity.borrow().expires else { return };
         let left = expires.duration_since(SystemTime::now()).unwrap_or_default();
         let wait = if self.warned.get() { left } else { left.saturating_sub(EXPIRING_NOTICE) };
-        let at = Instant::now() + wait;
-        self.expiry_timer.set(Some(self.shard.timers.set(self.weak(), Timer::Expiry, at)));
+        self.expiry_timer.set(Some(self.shard.timers.set_after(self.weak(), Timer::Expiry, wait)));
     }
 
     fn expiring(self: &Rc<Self>) {
         self.expiry_timer.set(None);
         let Some(expires) = self.identity.borrow().expires else { return };
-        if SystemTime::now() < expires {
-            self.warned.set(true);
+        if let Ok(left) = expires.duration_since(SystemTime::now())
+            && !left.is_zero()
+        {
+            // Earlier: a timer has an end, a token may have none in sight.
+            let near = left <= EXPIRING_NOTICE + EXPIRING_SLACK;
+            if !near || self.warned.replace(true) {
+                return self.schedule_expiry();
+            }
             self.notify("push:expiring", &serde_json::json!({ "expires": unix_seconds(expires) }));
             self.schedule_expiry();
             return;
@@ -412,6 +445,7 @@ impl Timed for Session {
                 self.position_timer.set(None);
                 if !self.ended.get() {
                     if self.has_history() {
+                        self.settle_replays();
                         self.notify_position();
                     }
                     let key = self.set_position_timer();

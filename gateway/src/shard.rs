@@ -8,16 +8,19 @@
 //!
 //! - [`control`]: what other threads ask of a shard
 //! - [`timers`]: one wheel of timers for all its sessions
+//! - [`turn`]: how long one client may keep the others waiting
 
-use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::cell::RefCell;
+use std::collections::{HashMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use gateway_config::{Config, Recovery};
+use arc_swap::ArcSwap;
+use gateway_config::{Config, Limits, Recovery};
+use slab::Slab;
 use tokio::sync::{Notify, mpsc};
 use tokio_util::task::TaskTracker;
 
@@ -27,7 +30,7 @@ use crate::channel::Channel;
 use crate::cluster::Cluster;
 use crate::cluster::forward::Forwarder;
 use crate::error::{Error, ErrorCode};
-use crate::hub::{CloseReason, Hub, OutboxLimits};
+use crate::hub::{CloseReason, Hub, Outbox, OutboxLimits};
 use crate::metrics::{CodeLabel, Metrics, ReasonLabel, TransportLabel};
 use crate::offset::Position;
 use crate::protocol::engineio::Wire;
@@ -40,6 +43,7 @@ use crate::upstream::Upstream;
 
 pub mod control;
 pub mod timers;
+pub mod turn;
 
 pub use control::{ChannelCounts, Control, ShardHandle, Shards};
 use timers::Timers;
@@ -49,6 +53,12 @@ use timers::Timers;
 const ROUND: usize = 64;
 /// How long a client that is ahead of its shard waits for it.
 const REACH_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long the relay still brings a channel that nobody is subscribed to:
+/// longer than any subscription takes from its join to its place in the hub,
+/// and long enough that a reconnect finds it.
+const LINGER: Duration = Duration::from_mins(1);
+/// Channels that are looked at when one is left.
+const LEAVES: usize = 4;
 /// Bytes read from a socket at once.
 const READ_BUFFER: usize = 64 << 10;
 
@@ -62,6 +72,8 @@ pub struct Shared {
     pub gateway: GatewayId,
     /// Makes and reads session ids.
     pub sid_key: SidKey,
+    /// The limits in force.
+    pub limits: Arc<ArcSwap<Limits>>,
     /// The channel rules in force.
     pub rules: SharedRules,
     /// What an identity may do.
@@ -84,6 +96,9 @@ pub struct Shared {
     pub connections: AtomicUsize,
 }
 
+/// A place among the connections that the gateway may hold. Dropped: free.
+pub struct Place(Arc<Shared>);
+
 /// One shard. Lives on its thread.
 pub struct Shard {
     /// Its number.
@@ -100,6 +115,9 @@ pub struct Shard {
     pub sessions: RefCell<HashMap<Arc<str>, Rc<Session>>>,
     /// Recoverable sessions: private id → Socket.IO id.
     pub pids: RefCell<HashMap<Arc<str>, Arc<str>>>,
+    /// Connections that have no engine: `/ws` and `/sse`, each with what is
+    /// said to it last.
+    pub others: RefCell<Slab<(Rc<Outbox>, Option<Wire>)>>,
     /// Answers new Engine.IO sessions.
     pub app: Box<dyn EngineApp>,
     /// Every task of the shard.
@@ -112,9 +130,30 @@ pub struct Shard {
     pub forwarder: Forwarder,
     /// Channels without history that the relay is being asked for.
     joining: RefCell<HashMap<Channel, Rc<Notify>>>,
-    open: Cell<usize>,
     /// The position moved.
     progress: Notify,
+    /// Channels that the relay was asked for, and when somebody last wanted
+    /// them.
+    joined: RefCell<HashMap<Channel, Instant>>,
+    /// Channels that may have no subscriber left, and since when.
+    left: RefCell<VecDeque<(Channel, Instant)>>,
+}
+
+/// A channel that the relay is being asked for. Dropped, also because the
+/// client that wanted it is gone: whoever waits for the answer asks anew.
+struct Joining<'a> {
+    shard: &'a Shard,
+    channel: &'a Channel,
+    notify: Rc<Notify>,
+}
+
+// === impl Joining ===
+
+impl Drop for Joining<'_> {
+    fn drop(&mut self) {
+        self.shard.joining.borrow_mut().remove(self.channel);
+        self.notify.notify_waiters();
+    }
 }
 
 // === impl Shared ===
@@ -125,13 +164,24 @@ impl Shared {
         self.config.socketio.recovery != Recovery::Off
     }
 
-    /// Whether a new session may come in.
-    pub fn has_room(&self) -> bool {
+    /// Takes a place for a new session, if it may come in. Taken before the
+    /// handshake's answer: many at once are never more than the limit.
+    pub fn enter(self: &Arc<Self>) -> Option<Place> {
         if !self.accepting.load(Ordering::Relaxed) {
-            return false;
+            return None;
         }
-        let most = self.config.limits.connections;
-        self.connections.load(Ordering::Relaxed) < most
+        let most = self.limits.load().connections;
+        let place = Place(self.clone());
+        let before = self.connections.fetch_add(1, Ordering::Relaxed);
+        (before < most).then_some(place)
+    }
+}
+
+// === impl Place ===
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.connections.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -157,14 +207,16 @@ impl Shard {
             engines: RefCell::default(),
             sessions: RefCell::default(),
             pids: RefCell::default(),
+            others: RefCell::default(),
             app: app(weak.clone()),
             tasks: TaskTracker::new(),
             ping: Wire::text(&[b"2"]),
             scratch: RefCell::new(vec![0; READ_BUFFER].into()),
             forwarder: Forwarder::default(),
             joining: RefCell::default(),
-            open: Cell::new(0),
             progress: Notify::new(),
+            joined: RefCell::default(),
+            left: RefCell::default(),
         })
     }
 
@@ -189,6 +241,7 @@ impl Shard {
     /// may have been served by a shard, or a gateway, that is a moment ahead,
     /// and must not be sent again what it has.
     pub async fn reach(&self, place: Position) -> Result<(), Error> {
+        self.shared.relay.reach(place).await?;
         let behind = || {
             let position = self.hub.borrow().position();
             position.epoch == place.epoch && position.sequence < place.sequence
@@ -218,7 +271,10 @@ impl Shard {
     fn feed(&self, item: &FeedItem, direct: bool) {
         match item {
             FeedItem::Publication(publication) => {
-                self.shared.metrics.publications_received.inc();
+                // Every shard gets it; it is one all the same.
+                if self.index == 0 {
+                    self.shared.metrics.publications_received.inc();
+                }
                 // One session's own channel is not in the hub: an entry each
                 // would cost every idle client memory.
                 match publication.channel.as_str().strip_prefix("$sid.") {
@@ -253,27 +309,64 @@ impl Shard {
     }
 
     /// The first subscriber of a channel in this shard: the relay is asked
-    /// for it. Ready when what is published from now on will arrive.
+    /// for it. Ready when what is published from now on will arrive. The
+    /// subscriber is to enter the hub within [`LINGER`].
     pub async fn join(&self, channel: &Channel) -> Result<(), Error> {
         loop {
             let waiting = self.joining.borrow().get(channel).cloned();
             match waiting {
                 Some(waiting) => waiting.notified().await,
-                None if self.hub.borrow().has(channel) => return Ok(()),
+                None if self.is_joined(channel) => return Ok(()),
                 None => break,
             }
         }
         let notify = Rc::new(Notify::new());
         self.joining.borrow_mut().insert(channel.clone(), notify.clone());
+        let joining = Joining { shard: self, channel, notify };
         let joined = self.shared.relay.join(channel).await;
-        self.joining.borrow_mut().remove(channel);
-        notify.notify_waiters();
+        if joined.is_ok() {
+            self.joined.borrow_mut().insert(channel.clone(), Instant::now());
+            // It may be that nobody enters the hub after all.
+            self.leave(channel);
+        }
+        drop(joining);
         Ok(joined?)
     }
 
-    /// The last subscriber of a channel in this shard is gone.
+    /// Whether the relay brings a channel; it will, for [`LINGER`] at least.
+    fn is_joined(&self, channel: &Channel) -> bool {
+        let mut joined = self.joined.borrow_mut();
+        let Some(wanted) = joined.get_mut(channel) else { return false };
+        *wanted = Instant::now();
+        true
+    }
+
+    /// The last subscriber of a channel in this shard is gone. The relay is
+    /// told some time later, if nobody came since.
     pub fn leave(&self, channel: &Channel) {
-        self.shared.relay.leave(channel);
+        let now = Instant::now();
+        let mut left = self.left.borrow_mut();
+        left.push_back((channel.clone(), now));
+        // More go than come, so the queue stays as short as what lingers.
+        for _ in 0..LEAVES {
+            if left.front().is_none_or(|(_, since)| now - *since < LINGER) {
+                break;
+            }
+            let Some((channel, _)) = left.pop_front() else { break };
+            if self.hub.borrow().has(&channel) {
+                // Its last subscriber will leave it again.
+                continue;
+            }
+            let wanted = self.joined.borrow().get(&channel).copied();
+            match wanted {
+                Some(wanted) if now - wanted < LINGER => left.push_back((channel, now)),
+                Some(_) => {
+                    self.joined.borrow_mut().remove(&channel);
+                    self.shared.relay.leave(&channel);
+                }
+                None => {}
+            }
+        }
     }
 
     /// Another connection took over the session of this private id: whoever
@@ -301,11 +394,17 @@ impl Shard {
 
     /// How much may wait for one connection.
     pub fn outbox_limits(&self) -> OutboxLimits {
-        let limits = &self.shared.config.limits;
+        let limits = self.shared.limits.load();
         OutboxLimits { bytes: limits.outbox_bytes, messages: limits.outbox_messages }
     }
 
     // --- counting ---
+
+    /// Something panicked; it alone ends.
+    pub fn panicked(&self, what: &str) {
+        self.shared.metrics.panics.inc();
+        tracing::error!("{what} failed by a fault of the gateway");
+    }
 
     /// A request was refused.
     pub fn refused(&self, error: &Error) {
@@ -315,8 +414,6 @@ impl Shard {
 
     /// A connection came.
     pub fn opened(&self, labels: (&'static str, &'static str)) {
-        self.open.set(self.open.get() + 1);
-        self.shared.connections.fetch_add(1, Ordering::Relaxed);
         let label = label(labels);
         self.shared.metrics.connections.get_or_create(&label).inc();
         self.shared.metrics.connections_opened.get_or_create(&label).inc();
@@ -331,8 +428,6 @@ impl Shard {
 
     /// A connection ended.
     pub fn closed(&self, labels: (&'static str, &'static str), reason: CloseReason) {
-        self.open.set(self.open.get().saturating_sub(1));
-        self.shared.connections.fetch_sub(1, Ordering::Relaxed);
         let metrics = &self.shared.metrics;
         metrics.connections.get_or_create(&label(labels)).dec();
         let reason_label = ReasonLabel { reason: reason.label() };

@@ -171,10 +171,11 @@ impl Polling {
         send(request(method, &self.url)).await
     }
 
-    /// Whether the gateway no longer knows the session.
+    /// Whether the gateway no longer knows the session. Not while a POST is
+    /// under way: two at once are an end, too.
     pub async fn is_gone(&self) -> bool {
-        // A live session answers PUT at once and is none the worse for it.
-        let reply = self.with_method("PUT").await;
+        // A noop, which a live session takes and ignores.
+        let reply = self.post("6").await;
         reply.status == 400 && reply.json()["code"] == 1
     }
 

@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, sync_channel};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::SystemTime;
 
@@ -150,10 +150,11 @@ impl Gateway {
             .spawn()
             .map_err(|error| format!("{}: {error}", binary().display()))?;
         let log = Arc::new(Mutex::new(Vec::new()));
-        let (lines, printed) = channel();
+        let (lines, printed) = sync_channel(100);
         if let Some(stdout) = child.stdout.take() {
             follow(stdout, Arc::clone(&log), move |line| {
-                let _ = lines.send(line.to_owned());
+                // Only what it prints at its start is awaited.
+                let _ = lines.try_send(line.to_owned());
             });
         }
         if let Some(stderr) = child.stderr.take() {
@@ -286,8 +287,8 @@ fn follow(
 ) {
     std::thread::spawn(move || {
         for line in BufReader::new(output).lines().map_while(Result::ok) {
+            lock(&log).push(line.clone());
             also(&line);
-            lock(&log).push(line);
         }
     });
 }

@@ -1,5 +1,6 @@
 //! Requests and answers; raw bytes over a socket.
 
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use reqwest::{Method, RequestBuilder};
@@ -60,26 +61,32 @@ impl Reply {
     }
 }
 
-/// A client that keeps no connection between tests and follows nothing.
-pub fn client() -> reqwest::Client {
-    reqwest::Client::builder()
-        .no_proxy()
-        .redirect(reqwest::redirect::Policy::none())
-        .timeout(PATIENCE)
-        .build()
-        .expect("a client without TLS files can be built")
+/// The one client of all tests: making one takes long (it reads the system's
+/// certificates). It keeps no connection open, because each test has a runtime
+/// of its own, follows no redirect, and has no limit of time.
+pub fn client() -> &'static reqwest::Client {
+    static CLIENT: OnceLock<reqwest::Client> = OnceLock::new();
+    CLIENT.get_or_init(|| {
+        reqwest::Client::builder()
+            .no_proxy()
+            .redirect(reqwest::redirect::Policy::none())
+            .pool_max_idle_per_host(0)
+            .build()
+            .expect("a client without TLS files can be built")
+    })
 }
 
 /// A request by method and URL.
 pub fn request(method: &str, url: &str) -> RequestBuilder {
     let method = Method::from_bytes(method.as_bytes()).expect("a method's name");
-    client().request(method, url)
+    client().request(method, url).timeout(PATIENCE)
 }
 
 /// Sends it and reads the answer to its end.
 pub async fn try_send(request: RequestBuilder) -> Result<Reply, NoReply> {
-    let response = request.send().await.map_err(|error| NoReply(format!("{error:?}")))?;
-    Reply::read(response).await.map_err(|error| NoReply(format!("{error:?}")))
+    // Boxed: the client's futures are large, and every test holds some.
+    let reply = Box::pin(async { Reply::read(request.send().await?).await }).await;
+    reply.map_err(|error| NoReply(format!("{error:?}")))
 }
 
 /// The same, where there must be an answer.

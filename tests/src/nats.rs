@@ -3,6 +3,7 @@
 // A harness fails the test that it serves.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -92,8 +93,9 @@ impl Nats {
             if count > 1 {
                 let peers: Vec<_> =
                     routes.iter().map(|port| format!("\"nats://127.0.0.1:{port}\"")).collect();
-                text += &format!(
-                    "cluster {{ name: test, listen: \"127.0.0.1:{route}\", pool_size: 1, routes: [{}] }}\n",
+                let _ = writeln!(
+                    text,
+                    "cluster {{ name: test, listen: \"127.0.0.1:{route}\", pool_size: 1, routes: [{}] }}",
                     peers.join(", ")
                 );
             }

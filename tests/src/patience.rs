@@ -16,10 +16,9 @@ pub const QUIET: Duration = Duration::from_millis(300);
 ///
 /// After [`PATIENCE`], naming what was waited for.
 pub async fn patiently<T>(what: &str, future: impl Future<Output = T>) -> T {
-    match tokio::time::timeout(PATIENCE, future).await {
-        Ok(value) => value,
-        Err(_) => panic!("waited {PATIENCE:?} in vain for {what}"),
-    }
+    tokio::time::timeout(PATIENCE, future)
+        .await
+        .unwrap_or_else(|_| panic!("waited {PATIENCE:?} in vain for {what}"))
 }
 
 /// Listens for a moment: true when nothing came.

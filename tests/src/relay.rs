@@ -103,7 +103,7 @@ impl Setup {
             queue: 4096,
             max_disconnection: Period::from_secs(2),
             // The suite counts sequences; it has tests of its own for ticks.
-            tick: Some(Duration::from_secs(600)),
+            tick: Some(Duration::from_mins(10)),
         }
     }
 }

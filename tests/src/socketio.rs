@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use serde_json::{Value, json};
 
 use crate::Gateway;
-use crate::engineio::{Polling, endpoint};
+use crate::engineio::{Polling, SEPARATOR, endpoint};
 use crate::patience::patiently;
 use crate::websocket::{Frame, WebSocket};
 
@@ -84,7 +84,7 @@ impl Socket {
             .unwrap_or_else(|error| panic!("CONNECT_ERROR {error}"))
     }
 
-    /// Connects to a namespace with an auth payload; what CONNECT_ERROR says,
+    /// Connects to a namespace with an auth payload; what `CONNECT_ERROR` says,
     /// when it is refused.
     ///
     /// # Panics
@@ -237,13 +237,15 @@ impl Socket {
             }
             let Value::Array(mut args) = packet.data else { continue };
             let name = args.remove(0).as_str().unwrap_or_default().to_owned();
-            // socket.io-client, `Socket.emitEvent`: only events without an ack
-            // id move the offset, and only of a session that has a `pid`.
+            // socket.io-client, `Socket.emitEvent`: of events without an ack
+            // id, in a session with a `pid`, the last string is the offset;
+            // the name counts as the first argument.
+            let last = args.last().map_or(Some(name.as_str()), Value::as_str);
             if packet.id.is_none()
                 && !self.pid().is_empty()
-                && let Some(Value::String(last)) = args.last()
+                && let Some(last) = last
             {
-                self.offset = Some(last.clone());
+                self.offset = Some(last.to_owned());
             }
             return Event { name, args };
         }
@@ -342,7 +344,7 @@ impl Packet {
         let mut namespace = "/".to_owned();
         if rest.starts_with('/') {
             let (name, after) = rest.split_once(',').unwrap_or((rest, ""));
-            namespace = name.to_owned();
+            name.clone_into(&mut namespace);
             rest = after;
         }
         let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
@@ -421,17 +423,17 @@ impl Link {
                     Frame::Binary(bytes) => return Message::Binary(bytes),
                     Frame::Closed(_) => return Message::Closed,
                 },
-                Self::Polling { session, read } => match read.pop_front() {
-                    Some(packet) => packet,
-                    None => {
+                Self::Polling { session, read } => {
+                    let Some(packet) = read.pop_front() else {
                         let reply = session.get().await;
                         if reply.status != 200 {
                             return Message::Closed;
                         }
-                        read.extend(reply.text().split('\x1e').map(str::to_owned));
+                        read.extend(reply.text().split(SEPARATOR).map(str::to_owned));
                         continue;
-                    }
-                },
+                    };
+                    packet
+                }
             };
             match packet.as_bytes().first() {
                 Some(b'4') => return Message::Text(packet[1..].to_owned()),

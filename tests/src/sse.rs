@@ -42,13 +42,8 @@ impl Sse {
     ///
     /// When there is no answer at all.
     pub async fn open(url: &str, headers: &[(&str, &str)]) -> Result<Self, Reply> {
-        // The answer never ends, so the shared client's limit doesn't fit.
-        let mut request = reqwest::Client::builder()
-            .no_proxy()
-            .build()
-            .unwrap_or_else(|_| client())
-            .get(url)
-            .header("accept", "text/event-stream");
+        // The answer never ends, so there is no limit of time.
+        let mut request = client().get(url).header("accept", "text/event-stream");
         for (name, value) in headers {
             request = request.header(*name, *value);
         }

@@ -54,7 +54,7 @@ impl WebSocket {
             let value = HeaderValue::from_str(value).expect("a header's value");
             request.headers_mut().insert(*name, value);
         }
-        match patiently("a WebSocket handshake", connect_async(request)).await {
+        match patiently("a WebSocket handshake", Box::pin(connect_async(request))).await {
             Ok((stream, _)) => Ok(Self(stream)),
             Err(Error::Http(response)) => Err(Refused {
                 status: response.status().as_u16(),

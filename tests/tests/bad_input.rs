@@ -145,10 +145,10 @@ async fn announced_attachments_take_no_memory() {
     for _ in 0..50 {
         // Ten at most may be announced; none of them comes.
         let mut socket = Socket::connect(&gateway, Transport::WebSocket).await;
-        socket.send_raw(r#"4510-["e",{"_placeholder":true,"num":0}]"#).await;
+        socket.send_raw(r#"510-["e",{"_placeholder":true,"num":0}]"#).await;
         sockets.push(socket);
         let mut socket = Socket::connect(&gateway, Transport::WebSocket).await;
-        socket.send_raw(r#"4510000-["e",{"_placeholder":true,"num":0}]"#).await;
+        socket.send_raw(r#"510000-["e",{"_placeholder":true,"num":0}]"#).await;
         tests::patiently("the end of one that announces too many", socket.closed()).await;
     }
     let grown = gateway.resident_kib().saturating_sub(before);

@@ -61,6 +61,22 @@ async fn probing(session: &Polling) -> WebSocket {
     socket
 }
 
+/// The same, trying until the session has noticed that an earlier one is gone.
+async fn probing_at_last(session: &Polling) -> WebSocket {
+    patiently("another try to upgrade", async {
+        loop {
+            if let Ok(mut socket) = WebSocket::try_connect(&session.websocket_url(), &[]).await {
+                socket.send("2probe").await;
+                if socket.next().await == Frame::Text("3probe".to_owned()) {
+                    return socket;
+                }
+            }
+            sleep(Duration::from_millis(50)).await;
+        }
+    })
+    .await
+}
+
 /// Asserts an error of the reference server: status, body and content type.
 fn assert_error(reply: &Reply, code: u8, what: &str) {
     const MESSAGES: [&str; 6] = [
@@ -82,7 +98,7 @@ async fn assert_works(session: &Polling, id: u32) {
     assert_eq!(session.post(question(id)).await.text(), "ok");
     let mut packets = Vec::new();
     while !packets.iter().any(|packet: &String| is_answer(packet, id)) {
-        packets = session.packets().await;
+        packets = patiently(&format!("ack {id}"), session.packets()).await;
     }
 }
 
@@ -393,7 +409,9 @@ async fn a_cancelled_poll_ends_the_session() {
     let poll = session.begin_poll().await;
     drop(poll);
     assert_ends(&session, "a cancelled poll").await;
-    assert_error(&session.get().await, 1, "a poll afterwards");
+    for method in ["GET", "POST", "PUT"] {
+        assert_error(&session.with_method(method).await, 1, &format!("a {method} afterwards"));
+    }
 }
 
 #[tokio::test]
@@ -410,8 +428,11 @@ async fn a_post_while_another_is_under_way_ends_the_session() {
 async fn a_post_that_breaks_off_ends_the_session() {
     let gateway = Gateway::plain();
     let session = Polling::joined(&gateway).await;
-    drop(session.begin_post().await);
-    assert_ends(&session, "half a POST").await;
+    let post = session.begin_post().await;
+    let poll = session.begin_poll().await;
+    drop(post);
+    let _ = poll.answer().await;
+    assert_error(&session.get().await, 1, "a poll afterwards");
 }
 
 #[tokio::test]
@@ -678,7 +699,7 @@ async fn a_websocket_that_does_not_probe_properly_is_closed_and_polling_goes_on(
     socket.send_binary(&[1]).await;
     socket.closed().await;
     assert_works(&session, 20).await;
-    let mut socket = probing(&session).await;
+    let mut socket = probing_at_last(&session).await;
     socket.send("4hello").await;
     socket.closed().await;
     assert_works(&session, 21).await;
@@ -691,18 +712,7 @@ async fn a_websocket_that_goes_away_while_probing_leaves_the_session() {
     probing(&session).await.cut();
     assert_works(&session, 1).await;
     // And it may try again.
-    let mut socket = patiently("a second try", async {
-        loop {
-            if let Ok(mut socket) = WebSocket::try_connect(&session.websocket_url(), &[]).await {
-                socket.send("2probe").await;
-                if socket.next().await == Frame::Text("3probe".to_owned()) {
-                    return socket;
-                }
-            }
-            sleep(Duration::from_millis(50)).await;
-        }
-    })
-    .await;
+    let mut socket = probing_at_last(&session).await;
     socket.send("5").await;
     socket.send(&question(2)).await;
     assert!(is_answer(&socket.text().await, 2));

@@ -121,7 +121,7 @@ async fn survives(mut cluster: Cluster, each: u64, fault: impl AsyncFnOnce(&mut 
         publishers.push(tokio::spawn(async move {
             for number in 0..each {
                 publish_patiently(&relay, name, index * each + number).await;
-                tokio::time::sleep(Duration::from_millis(2)).await;
+                tokio::time::sleep(Duration::from_millis(8)).await;
             }
         }));
     }
@@ -146,8 +146,9 @@ async fn survives(mut cluster: Cluster, each: u64, fault: impl AsyncFnOnce(&mut 
     for (got, (_, metrics)) in all.into_iter().zip(&relays) {
         assert_eq!(got, stored);
         println!(
-            "delivered {}, holes filled {}, times blind {}",
+            "delivered {}, {} of them in {} fills, times blind {}",
             got.len(),
+            metrics.relay_filled.get(),
             metrics.relay_fills.get(),
             metrics.relay_blind.get()
         );
@@ -191,7 +192,7 @@ async fn a_quiet_channel_is_not_forgotten() {
     let at_first = RelayConfig { url: cluster.nats.url_of(0), ..cluster.config.clone() };
     let at_second = RelayConfig { url: cluster.nats.url_of(1), ..cluster.config.clone() };
     let (_reader, gateway, _) = cluster.gateway_at(&at_first).await;
-    let (publisher, ..) = cluster.gateway_at(&at_second).await;
+    let (publisher, _publisher, _) = cluster.gateway_at(&at_second).await;
     let feed = read_until(gateway, 7);
     cluster.nats.signal(0, Signal::Stop);
     // Whoever led the stream may be the one that stands still.
@@ -202,6 +203,33 @@ async fn a_quiet_channel_is_not_forgotten() {
     let got = patiently("the publication", feed).await.unwrap();
     println!("arrived {:?} after the server's return", back.elapsed());
     assert_eq!(got.len(), 1);
+}
+
+/// A gateway to which the feed doesn't come, while all else works: as behind
+/// a cut route. It sees by its ticks that it is blind, and fills.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_blind_gateway_fills() {
+    let users = "authorization: { users: [\n\
+        { user: blind, password: b, permissions: { subscribe: { deny: [\"push.live.>\"] } } }\n\
+        { user: seeing, password: s }\n\
+    ] }\n";
+    let cluster = Cluster::new(Nats::start(1, users), 1);
+    let config = |user: &str, password: &str| RelayConfig {
+        user: Some(user.to_owned()),
+        password: Some(password.to_owned()),
+        ..cluster.config.clone()
+    };
+    let (seeing, _seeing, _) = cluster.gateway_at(&config("seeing", "s")).await;
+    let (_blind, gateway, metrics) = cluster.gateway_at(&config("blind", "b")).await;
+    let feed = read_until(gateway, 20);
+    for number in 1..=20 {
+        publish_patiently(&seeing, "kept.a", number).await;
+    }
+    let begin = Instant::now();
+    let got = patiently("what it didn't see", feed).await.unwrap();
+    println!("arrived after {:?}", begin.elapsed());
+    assert_eq!(got.iter().map(number_of).collect::<Vec<_>>(), (1..=20).collect::<Vec<_>>());
+    assert!(metrics.relay_blind.get() >= 1 && metrics.relay_fills.get() >= 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -301,7 +329,7 @@ async fn a_new_stream_is_a_new_epoch() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn settings_of_one_generation_are_one() {
     let cluster = Cluster::new(Nats::single(), 1);
-    let (first, ..) = cluster.gateway().await;
+    let (first, _first, _) = cluster.gateway().await;
     let connect = async |rules: Rules| {
         let (sender, _receiver) = tokio::sync::mpsc::channel(8);
         JetStreamRelay::connect(JetStreamOptions {
@@ -353,4 +381,43 @@ async fn nats_goes_and_comes_back() {
         }
     })
     .await;
+}
+
+/// A client that was at a gateway that is ahead is not served by one that is
+/// behind, until that one has come as far.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_gateway_comes_to_its_clients_place() {
+    let cluster = Cluster::new(Nats::single(), 1);
+    let (ahead, _ahead, _) = cluster.gateway().await;
+    let (behind, _behind, _) = cluster.gateway().await;
+    for number in 0..200 {
+        let published = ahead.publish(numbered("kept.a", number)).await.unwrap();
+        let place = published.position.unwrap();
+        behind.reach(place).await.unwrap();
+        assert!(behind.head().sequence >= place.sequence);
+    }
+    let never = Position { sequence: u64::MAX, ..ahead.head() };
+    patiently("an answer", behind.reach(never)).await.unwrap();
+}
+
+/// A session's own channel reaches its gateway without a subscription of its
+/// own.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn sessions_have_one_subscription() {
+    let cluster = Cluster::new(Nats::single(), 1);
+    let (publisher, _publisher, _) = cluster.gateway().await;
+    let (_relay, mut gateway, _) = cluster.gateway().await;
+    let publish = async {
+        // The subscription is made soon after the start, not before.
+        for number in 0..100 {
+            publisher.publish(numbered("$sid.a.b", number)).await.unwrap();
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    let got = tokio::select! {
+        got = gateway.next(0, 3) => got,
+        () = publish => panic!("nothing came"),
+    };
+    assert_eq!(got[2].channel, channel("$sid.a.b"));
+    assert_eq!(number(&got[2]), number(&got[0]) + 2);
 }

@@ -4,7 +4,7 @@
 use serde_json::Value;
 use tests::Gateway;
 use tests::engineio::{Polling, endpoint};
-use tests::websocket::WebSocket;
+use tests::websocket::{Frame, WebSocket};
 
 /// Two namespaces and no recovery: CONNECT is answered with `{sid}` alone.
 const PLAIN: &str = r#"{"socketio": {"namespaces": ["/", "/custom"], "recovery": "off"}}"#;
@@ -27,8 +27,9 @@ async fn joined(gateway: &Gateway) -> WebSocket {
 /// Asks a question; asserts that its ack comes next.
 async fn assert_works(socket: &mut WebSocket, id: u32, what: &str) {
     socket.send(&format!("42{id}[\"question\"]")).await;
-    let answer = socket.text().await;
-    assert!(answer.starts_with(&format!("43{id}[")), "{what}: {answer}");
+    let answer = socket.next().await;
+    let acked = matches!(&answer, Frame::Text(text) if text.starts_with(&format!("43{id}[")));
+    assert!(acked, "{what}: {answer:?}");
 }
 
 /// The keys of the object after a packet's prefix.
@@ -182,7 +183,7 @@ async fn an_event_without_a_handler_gets_an_error_ack() {
 #[tokio::test]
 async fn the_connection_lives_through_what_is_allowed() {
     let gateway = Gateway::start(PLAIN);
-    let cases: [&[&str]; 8] = [
+    let cases: [&[&str]; 7] = [
         // No ack asked for, nobody to take it.
         &["42[\"question\"]"],
         &["42[1,2]"],
@@ -193,11 +194,6 @@ async fn the_connection_lives_through_what_is_allowed() {
         // Attachments as text: the base64 form.
         &["451-[\"question\",{\"_placeholder\":true,\"num\":0}]", "bAQID"],
         &["461-7[{\"_placeholder\":true,\"num\":0}]", "bAQID"],
-        // The same attachment at two places.
-        &[
-            "451-[\"question\",{\"_placeholder\":true,\"num\":0},{\"_placeholder\":true,\"num\":0}]",
-            "bAQID",
-        ],
         &["42[\"ünïcode 🚀\",\"\\ud83d\\ude80\"]"],
     ];
     for packets in cases {

@@ -101,7 +101,8 @@ fn is_nats(url: &str) -> bool {
     let rest = ["nats://", "tls://"].into_iter().find_map(|scheme| url.strip_prefix(scheme));
     let host = rest.map(|rest| rest.rsplit_once('@').map_or(rest, |(_, host)| host));
     host.is_some_and(|host| {
-        !host.is_empty() && host.bytes().all(|b| b.is_ascii_alphanumeric() || b".-_:[]".contains(&b))
+        !host.is_empty()
+            && host.bytes().all(|b| b.is_ascii_alphanumeric() || b".-_:[]".contains(&b))
     })
 }
 

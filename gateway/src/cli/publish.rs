@@ -17,18 +17,13 @@ mod tests;
 
 /// Arguments of `publish`.
 #[derive(Args)]
-#[command(allow_missing_positional = true)]
 pub struct Publish {
-    /// The channel
-    #[arg(
-        required_unless_present = "user",
-        conflicts_with = "user",
-        allow_negative_numbers = true
-    )]
-    channel: Option<String>,
-    /// JSON if it is JSON, else text; `-` reads it from stdin
-    #[arg(allow_negative_numbers = true)]
-    data: String,
+    /// The channel (not with `--user`), then the data: JSON if it is JSON,
+    /// else text; `-` reads it from stdin
+    // Two arguments of which the first may be absent: clap gives an option
+    // between them no meaning, so they are one list.
+    #[arg(value_name = "CHANNEL> <DATA", required = true, allow_negative_numbers = true)]
+    words: Vec<String>,
     /// The event's name; `message` without it
     #[arg(long)]
     event: Option<String>,
@@ -48,6 +43,25 @@ pub struct Publish {
     /// gateway's own configuration
     #[arg(long, value_name = "KEY", env = "PUSHCLUSTER_API_KEY", hide_env_values = true)]
     api_key: Option<String>,
+}
+
+// === impl Publish ===
+
+impl Publish {
+    /// The channel, unless it goes to a user, and the data; or what should
+    /// have been written.
+    pub(super) fn target(&self) -> Result<(Option<&str>, &str), &'static str> {
+        match (&self.words[..], &self.user) {
+            ([channel, data], None) => Ok((Some(channel), data)),
+            ([data], Some(_)) => Ok((None, data)),
+            (_, None) => {
+                Err("publish takes a channel and the data: push-gateway publish CHANNEL DATA")
+            }
+            (_, Some(_)) => Err(
+                "with --user, publish takes the data alone: push-gateway publish --user USER DATA",
+            ),
+        }
+    }
 }
 
 /// A publish as the API takes it.
@@ -86,7 +100,8 @@ struct Problem {
 }
 
 pub(super) async fn run(command: Publish) -> ExitCode {
-    match publish(&command).await {
+    let Ok((channel, data)) = command.target() else { return ExitCode::from(2) };
+    match publish(&command, channel, data).await {
         Ok(receipt) => {
             if let Some(note) = remark(&receipt) {
                 output::note(note);
@@ -100,19 +115,19 @@ pub(super) async fn run(command: Publish) -> ExitCode {
     }
 }
 
-async fn publish(command: &Publish) -> Result<Receipt, Failure> {
-    let data = if command.data == "-" {
+async fn publish(command: &Publish, channel: Option<&str>, data: &str) -> Result<Receipt, Failure> {
+    let data = if data == "-" {
         let mut bytes = Vec::new();
         std::io::stdin()
             .read_to_end(&mut bytes)
             .map_err(|error| Failure::Refused(format!("stdin cannot be read: {error}")))?;
         data_of_bytes(&bytes)?
     } else {
-        data_of_text(&command.data)?
+        data_of_text(data)?
     };
     let url = endpoint(&command.api_url)?;
     let body = serde_json::to_vec(&Request {
-        channel: command.channel.as_deref(),
+        channel,
         user: command.user.as_deref(),
         event: command.event.as_deref(),
         data,
@@ -236,7 +251,7 @@ fn words_of(error: &reqwest::Error, url: &str) -> String {
 impl std::fmt::Debug for Publish {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Publish")
-            .field("channel", &self.channel)
+            .field("words", &self.words.len())
             .field("user", &self.user)
             .field("event", &self.event)
             .field("api_url", &self.api_url)

@@ -75,6 +75,8 @@ struct State {
     bytes: usize,
     /// Bytes of the front that are written.
     written: usize,
+    /// What a replay put into the queue beyond the limits, until it is empty.
+    granted: OutboxLimits,
     sink: Sink,
     /// The socket takes no more; its task waits until it does.
     blocked: bool,
@@ -112,6 +114,7 @@ impl Outbox {
             queue: VecDeque::new(),
             bytes: 0,
             written: 0,
+            granted: OutboxLimits { bytes: 0, messages: 0 },
             sink: Sink::None,
             blocked: false,
             end: End::Open,
@@ -210,9 +213,31 @@ impl Outbox {
             state.bytes += wire.len();
             state.queue.push_back(wire.clone());
         }
-        if state.bytes > self.limits.bytes || state.queue.len() > self.limits.messages {
-            state.end(CloseReason::SlowConsumer);
+        if state.exceeds(self.limits) {
+            // Not slow before it was offered: a round of the fan-out, or a
+            // replay, may bring more at once than may wait.
+            state.flush();
+            if state.exceeds(self.limits) {
+                state.end(CloseReason::SlowConsumer);
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Queues a replay. It may be longer than what may wait otherwise: closed
+    /// for it, the client would come back for the same and be closed again.
+    /// False: it can't be sent, the connection ends.
+    pub fn queue_replay(&self, messages: &[Message]) -> bool {
+        let mut state = self.state.borrow_mut();
+        if !matches!(state.end, End::Open) {
             return false;
+        }
+        for wire in messages.iter().flat_map(Message::wires) {
+            state.bytes += wire.len();
+            state.granted.bytes += wire.len();
+            state.granted.messages += 1;
+            state.queue.push_back(wire.clone());
         }
         true
     }
@@ -316,6 +341,11 @@ impl Outbox {
 // === impl State ===
 
 impl State {
+    fn exceeds(&self, limits: OutboxLimits) -> bool {
+        self.bytes > limits.bytes + self.granted.bytes
+            || self.queue.len() > limits.messages + self.granted.messages
+    }
+
     fn flush(&mut self) {
         if matches!(self.end, End::Ended(_)) {
             return;
@@ -381,8 +411,11 @@ impl State {
     }
 
     fn emptied(&mut self) {
-        if self.queue.is_empty() && self.queue.capacity() > KEPT_SLOTS {
-            self.queue = VecDeque::new();
+        if self.queue.is_empty() {
+            self.granted = OutboxLimits { bytes: 0, messages: 0 };
+            if self.queue.capacity() > KEPT_SLOTS {
+                self.queue = VecDeque::new();
+            }
         }
         self.settle();
     }
@@ -401,6 +434,10 @@ impl State {
             return;
         }
         self.end = End::Ended(reason);
+        // A poll that waits has nothing to wait for.
+        if matches!(self.sink, Sink::Poll(_)) {
+            self.sink = Sink::None;
+        }
         self.queue = VecDeque::new();
         self.bytes = 0;
         self.written = 0;

@@ -60,12 +60,16 @@ use subjects::Subjects;
 
 /// Without a message for so long a gateway ticks.
 const TICK: Duration = Duration::from_secs(1);
+/// How long the feed waits for an answer from the stream.
+const FEED_TIMEOUT: Duration = Duration::from_millis(1_500);
 /// Messages before the stream's end that are read into the ring at the start.
 const PRIMED: u64 = 4_096;
 
 /// The relay of a gateway among others.
 pub struct JetStreamRelay {
     api: Api,
+    /// The same, less patient: the feed waits for it.
+    feed_api: Api,
     subjects: Subjects,
     /// The stream's name.
     stream: String,
@@ -122,15 +126,24 @@ impl JetStreamRelay {
     /// Connects, makes or checks the stream, and begins to follow it. The
     /// caller runs [`JetStreamRelay::run`] on the same runtime.
     pub async fn connect(options: JetStreamOptions) -> Result<Arc<Self>, ConnectError> {
-        let JetStreamOptions { config, rules, fanout, max_disconnection, metrics, clock, name, tick } =
-            options;
+        let JetStreamOptions {
+            config,
+            rules,
+            fanout,
+            max_disconnection,
+            metrics,
+            clock,
+            name,
+            tick,
+        } = options;
         let connection = Connection::open(&config, &name).await?;
         let api = Api::new(connection.client.clone(), clock.clone());
         let subjects = Subjects::new(&config.prefix);
         let applied = rules.load_full();
         let info =
             stream::ensure(&api, &stream::wanted(&subjects, &applied, config.replicas)).await?;
-        let unreachable = |error: async_nats::SubscribeError| ConnectError::Connect(error.to_string());
+        let unreachable =
+            |error: async_nats::SubscribeError| ConnectError::Connect(error.to_string());
         let live = connection.client.subscribe(subjects.all_live()).await.map_err(unreachable)?;
         let unstored =
             connection.client.subscribe(subjects.all_unstored()).await.map_err(unreachable)?;
@@ -173,6 +186,7 @@ impl JetStreamRelay {
                 dropped: connection.dropped,
             })),
             subjects,
+            feed_api: api.with_timeout(FEED_TIMEOUT),
             api,
         });
         relay.prime(head).await?;
@@ -223,7 +237,8 @@ impl JetStreamRelay {
             while self.ring.head().sequence + 1 < stored.sequence {
                 self.ring.push_missing();
             }
-            let position = Position { epoch: head.epoch, sequence: stored.sequence, time: stored.time };
+            let position =
+                Position { epoch: head.epoch, sequence: stored.sequence, time: stored.time };
             let kept = self.subjects.channel_of(&stored.subject).and_then(|channel| {
                 self.keep(position, channel, stored.headers.as_ref(), &stored.payload)
             });
@@ -255,7 +270,7 @@ impl JetStreamRelay {
         }
         let wanted = stream::wanted(&self.subjects, &rules, self.replicas);
         match stream::ensure(&self.api, &wanted).await {
-            Err(error) if error.passes() => return Err(error),
+            Err(error) if error.passes() => Err(error),
             result => {
                 *self.applied() = rules;
                 self.interests.rules_changed();
@@ -331,6 +346,15 @@ impl Relay for JetStreamRelay {
         self.ring.head()
     }
 
+    fn reach(&self, place: Position) -> BoxFuture<'_, Result<(), RelayError>> {
+        Box::pin(async move {
+            if place.epoch == self.ring.head().epoch {
+                self.come_to(place.sequence).await?;
+            }
+            Ok(())
+        })
+    }
+
     fn replay(&self, request: Replay) -> BoxFuture<'_, Result<Replayed, RelayError>> {
         Box::pin(self.read_replay(request))
     }
@@ -346,11 +370,8 @@ impl Relay for JetStreamRelay {
     fn status(&self) -> RelayStatus {
         let connected = self.api.is_connected();
         let lag = self.last.load(Ordering::Relaxed).saturating_sub(self.ring.head().sequence);
-        let error = if connected {
-            self.health.error()
-        } else {
-            Some("not connected to NATS".to_owned())
-        };
+        let error =
+            if connected { self.health.error() } else { Some("not connected to NATS".to_owned()) };
         RelayStatus {
             kind: "nats",
             connected: connected && error.is_none(),
@@ -363,8 +384,7 @@ impl Relay for JetStreamRelay {
 
 /// How much of a channel is kept; none where a rule keeps nothing at all.
 fn kept_by(rule: &Rule) -> Option<History> {
-    rule.history
-        .filter(|history| history.max_messages > 0 && history.max_age > Period::default())
+    rule.history.filter(|history| history.max_messages > 0 && history.max_age > Period::default())
 }
 
 fn unavailable(error: &ApiError) -> RelayError {

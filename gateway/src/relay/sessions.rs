@@ -74,8 +74,11 @@ pub struct SessionRecord {
 pub struct SubscriptionRecord {
     /// The channel's name.
     pub channel: Box<str>,
-    /// Where it began: nothing before it is owed.
+    /// Nothing up to here is owed: where it began, or the offset that the
+    /// client subscribed with.
     pub start: Position,
+    /// Where it entered the hub. An offset up to here was given before it.
+    pub joined: Position,
     /// Whether `{channel, id, time}` follows the data.
     pub meta: bool,
 }

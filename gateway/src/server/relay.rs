@@ -16,7 +16,7 @@ use crate::relay::{EmbeddedRelay, Fanout, Relay};
 use crate::rules::SharedRules;
 
 /// How long a gateway waits at its start for a NATS that doesn't answer yet.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 /// Time between two attempts.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -61,7 +61,7 @@ impl Chosen {
                     Ok(relay) => {
                         // Dropped: the start was given up.
                         if sender.send(Ok(relay.clone())).is_ok() {
-                            relay.run(stop.cancelled()).await;
+                            Box::pin(relay.run(stop.cancelled())).await;
                         }
                     }
                     Err(error) => drop(sender.send(Err(error))),
@@ -123,9 +123,7 @@ async fn connect(
         };
         match JetStreamRelay::connect(options).await {
             Err(error)
-                if error.passes()
-                    && begin.elapsed() < PATIENCE
-                    && !parts.stop.is_cancelled() =>
+                if error.passes() && begin.elapsed() < PATIENCE && !parts.stop.is_cancelled() =>
             {
                 tracing::warn!(%error, "waiting for NATS");
                 tokio::time::sleep(RETRY).await;
@@ -135,14 +133,8 @@ async fn connect(
     }
 }
 
-fn wait<T>(mut receiver: oneshot::Receiver<T>) -> Option<T> {
-    loop {
-        match receiver.try_recv() {
-            Ok(value) => return Some(value),
-            Err(oneshot::error::TryRecvError::Empty) => {
-                std::thread::sleep(Duration::from_millis(5));
-            }
-            Err(oneshot::error::TryRecvError::Closed) => return None,
-        }
-    }
+/// Waits on a thread of its own: the caller may be inside a runtime, whose
+/// thread must not block.
+fn wait<T: Send + 'static>(receiver: oneshot::Receiver<T>) -> Option<T> {
+    std::thread::spawn(move || receiver.blocking_recv().ok()).join().ok().flatten()
 }

@@ -62,7 +62,9 @@ impl ShardParts {
         let inner = shard.clone();
         tasks.spawn_local(until(ended.clone(), async move { inner.serve_control(control).await }));
         let inner = shard.clone();
-        tasks.spawn_local(until(ended.clone(), async move { inner.timers.run().await }));
+        tasks.spawn_local(until(ended.clone(), async move {
+            inner.timers.run(|| inner.panicked("a timer")).await;
+        }));
         http::accept(&shard, listener, stop).await;
         end(&shard).await;
     }
@@ -82,9 +84,9 @@ async fn end(shard: &Rc<Shard>) {
     for engine in engines {
         engine.close(CloseReason::Drain);
     }
-    let sessions: Vec<_> = shard.sessions.borrow().values().cloned().collect();
-    for session in sessions {
-        session.subscriber.outbox.finish(None, CloseReason::Drain);
+    let others: Vec<_> = shard.others.borrow().iter().map(|(_, other)| other.clone()).collect();
+    for (outbox, last) in others {
+        outbox.finish(last, CloseReason::Drain);
     }
     shard.tasks.close();
     // Polling clients come for their close with the next poll, or not at all.

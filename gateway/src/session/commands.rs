@@ -3,12 +3,13 @@
 use std::rc::Rc;
 
 use bytes::Bytes;
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use smallvec::SmallVec;
 
 use super::Session;
+use super::history::History;
 use super::subscribe::{Pending, SubscribeRequest, Subscribed};
 use crate::channel::Channel;
 use crate::error::{Error, ErrorCode};
@@ -24,9 +25,19 @@ pub const DEFAULT_HISTORY_LIMIT: usize = 100;
 /// What a command answers.
 pub enum Answer<'a> {
     /// All there is.
-    Now(Result<serde_json::Value, Error>),
+    Now(Result<Body, Error>),
     /// A subscription: the answer goes out, then it is settled.
     Pending(serde_json::Value, Pending<'a>),
+}
+
+/// An answer's body.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub enum Body {
+    /// A few words of the gateway's own.
+    Short(serde_json::Value),
+    /// What was published.
+    History(History),
 }
 
 #[derive(Deserialize)]
@@ -92,8 +103,12 @@ pub struct HistoryForm {
 pub async fn run<'a>(session: &'a Rc<Session>, event: &Event) -> Answer<'a> {
     match event.name.as_str() {
         "push:subscribe" => subscribe(session, &event.args).await,
-        "push:publish" => Answer::Now(publish(session, &event.args, &event.attachments).await),
-        other => Answer::Now(run_now(session, other, &event.args).await),
+        "push:publish" => {
+            let answer = publish(session, &event.args, &event.attachments).await;
+            Answer::Now(answer.map(Body::Short))
+        }
+        "push:history" => Answer::Now(history(session, &event.args).await.map(Body::History)),
+        other => Answer::Now(run_now(session, other, &event.args).await.map(Body::Short)),
     }
 }
 
@@ -113,12 +128,6 @@ async fn run_now(
             session.unsubscribe(&channel).await?;
             Ok(serde_json::json!({ "ok": true, "channel": channel }))
         }
-        "push:history" => {
-            let form: HistoryForm = first(args)?;
-            let mut answer = session.history_of(form).await?;
-            answer["ok"] = true.into();
-            Ok(answer)
-        }
         "push:refresh" => {
             let token: String = first(args)?;
             let mut answer = session.refresh(&token).await?;
@@ -134,6 +143,12 @@ async fn run_now(
             ),
         )),
     }
+}
+
+async fn history(session: &Rc<Session>, args: &Args) -> Result<History, Error> {
+    let mut answer = session.history_of(first(args)?).await?;
+    answer.ok = Some(true);
+    Ok(answer)
 }
 
 /// Presence has no part in this version.
@@ -251,7 +266,7 @@ fn bad_request(error: serde_json::Error) -> Error {
 
 impl Session {
     /// `history` in every client protocol.
-    pub async fn history_of(&self, form: HistoryForm) -> Result<serde_json::Value, Error> {
+    pub async fn history_of(&self, form: HistoryForm) -> Result<History, Error> {
         let offset = |text: Option<String>| -> Result<Option<Offset>, Error> {
             Ok(text.as_deref().map(str::parse).transpose()?)
         };

@@ -16,8 +16,9 @@ use super::sid::{NoRandomness, SidParts};
 use crate::hub::{CloseReason, Outbox};
 use crate::protocol::engineio::{self, Handshake, Message, Packet, Wire};
 use crate::protocol::websocket;
-use crate::shard::Shard;
 use crate::shard::timers::{Timed, Timer, TimerKey};
+use crate::shard::turn::Turn;
+use crate::shard::{Place, Shard};
 
 /// How long a close waits for the poll that fetches it (engine.io
 /// `polling.ts`, `closeTimeout`).
@@ -36,6 +37,8 @@ pub struct Engine {
     probe: RefCell<Option<Rc<Outbox>>>,
     heartbeat: Cell<Option<TimerKey>>,
     upgrade_timer: Cell<Option<TimerKey>>,
+    /// Given back when it is over, whoever still holds the engine.
+    place: Cell<Option<Place>>,
 }
 
 /// Who speaks over an Engine.IO session.
@@ -136,6 +139,7 @@ impl Engine {
         shard: &Rc<Shard>,
         app: &dyn EngineApp,
         opening: &Opening,
+        place: Place,
         websocket: bool,
     ) -> Result<Rc<Self>, NoRandomness> {
         let parts = SidParts { gateway: shard.shared.gateway, shard: shard.index };
@@ -157,6 +161,7 @@ impl Engine {
             probe: RefCell::new(None),
             heartbeat: Cell::new(None),
             upgrade_timer: Cell::new(None),
+            place: Cell::new(Some(place)),
         });
         shard.engines.borrow_mut().insert(engine.sid.clone(), engine.clone());
         engine.schedule_heartbeat();
@@ -223,6 +228,7 @@ impl Engine {
         let answer = receiver.await;
         guard.0 = None;
         self.state.borrow_mut().polling = false;
+        self.check_outbox();
         answer.map_or_else(|_| PollResponse::error(1), PollResponse::packets)
     }
 
@@ -256,12 +262,15 @@ impl Engine {
                 return PollResponse::error(3);
             }
         };
+        let mut turn = Turn::begin();
         for packet in engineio::packets(body) {
+            turn.pass().await;
             let Ok(packet) = packet else {
                 self.abort(CloseReason::ParseError);
                 return PollResponse::error(3);
             };
             self.packet(packet).await;
+            self.check_outbox();
             if self.is_closed() {
                 break;
             }
@@ -304,7 +313,10 @@ impl Engine {
                 self.outbox.answer_poll(&Wire::text(&[b"6"]));
                 false
             }
-            Packet::Upgrade => true,
+            // A second upgrade at once, or one given up: its frame is on the way.
+            Packet::Upgrade => {
+                self.probe.borrow().as_ref().is_some_and(|other| Rc::ptr_eq(other, probe))
+            }
             _ => {
                 probe.finish(Some(closing_frame()), CloseReason::ParseError);
                 false
@@ -315,7 +327,7 @@ impl Engine {
     /// The upgrade is complete: from now on everything goes over the
     /// WebSocket.
     pub fn complete_upgrade(&self, stream: Rc<tokio::net::TcpStream>) {
-        self.end_probe();
+        self.leave_probe();
         let old = self.labels();
         self.outbox.answer_poll(&Wire::text(&[b"6"]));
         self.state.borrow_mut().transport = Transport::Websocket;
@@ -326,8 +338,16 @@ impl Engine {
         }
     }
 
-    /// The WebSocket-to-be is gone or given up; polling goes on.
-    pub fn end_probe(&self) {
+    /// The WebSocket-to-be is gone; polling goes on. One that was given up
+    /// before goes late, when another may be on its way: that one stays.
+    pub fn end_probe(&self, probe: &Rc<Outbox>) {
+        let current = self.probe.borrow().as_ref().is_some_and(|other| Rc::ptr_eq(other, probe));
+        if current {
+            self.leave_probe();
+        }
+    }
+
+    fn leave_probe(&self) {
         self.probe.borrow_mut().take();
         self.state.borrow_mut().probed = false;
         if let Some(key) = self.upgrade_timer.take() {
@@ -428,6 +448,7 @@ impl Engine {
         self.outbox.detach();
         self.shard.engines.borrow_mut().remove(&self.sid);
         self.shard.closed(self.labels(), reason);
+        drop(self.place.take());
         if let Some(session) = self.session.get() {
             session.closed(reason);
         }
@@ -451,6 +472,16 @@ impl Engine {
         if late {
             self.abort(CloseReason::PingTimeout);
         }
+        self.check_outbox();
+    }
+
+    /// Over polling nobody watches the outbox: the first who comes by closes
+    /// a session whose outbox has ended.
+    fn check_outbox(&self) {
+        let open = self.state.borrow().phase == Phase::Open;
+        if let (true, Some(reason)) = (open, self.outbox.ended()) {
+            self.abort(reason);
+        }
     }
 
     fn schedule_heartbeat(self: &Rc<Self>) {
@@ -466,6 +497,7 @@ impl Engine {
 
     fn beat(self: &Rc<Self>) {
         self.heartbeat.set(None);
+        self.check_outbox();
         let mut state = self.state.borrow_mut();
         if state.phase == Phase::Closed {
             return;

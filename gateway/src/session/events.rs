@@ -9,7 +9,7 @@ use bytes::Bytes;
 use hyper::body::Frame;
 
 use super::recovery::Resume;
-use super::{NewSession, Session};
+use super::{NewSession, Session, Unannounced};
 use crate::auth::Identity;
 use crate::channel::Channel;
 use crate::error::{Error, ErrorCode};
@@ -18,8 +18,8 @@ use crate::offset::Offset;
 use crate::protocol::engineio::{Message, Wire};
 use crate::protocol::sse;
 use crate::session::sid::random_id;
-use crate::shard::Shard;
 use crate::shard::timers::{Timed, Timer, TimerKey};
+use crate::shard::{Place, Shard};
 
 /// What a stream's request says.
 #[derive(Clone, Debug, Default)]
@@ -43,6 +43,9 @@ struct Stream {
     outbox: Rc<Outbox>,
     session: Rc<Session>,
     heartbeat: Cell<Option<TimerKey>>,
+    /// Its place in the shard's list.
+    registration: usize,
+    _place: Place,
 }
 
 /// Metric labels.
@@ -55,6 +58,7 @@ impl StreamBody {
         shard: &Rc<Shard>,
         identity: std::sync::Arc<Identity>,
         request: &StreamRequest,
+        place: Place,
     ) -> Result<Self, Error> {
         if request.channels.is_empty() {
             return Err(Error::new(
@@ -77,12 +81,18 @@ impl StreamBody {
                 engine: Weak::new(),
             },
         );
-        if let Err(error) = begin(&session, &outbox, request).await {
-            session.end(true);
-            return Err(error);
-        }
-        let stream =
-            Rc::new(Stream { shard: shard.clone(), outbox, session, heartbeat: Cell::new(None) });
+        let unannounced = Unannounced::new(&session);
+        begin(&session, &outbox, request).await?;
+        unannounced.announced();
+        let registration = shard.others.borrow_mut().insert((outbox.clone(), None));
+        let stream = Rc::new(Stream {
+            shard: shard.clone(),
+            registration,
+            outbox,
+            session,
+            heartbeat: Cell::new(None),
+            _place: place,
+        });
         stream.schedule();
         shard.opened(LABELS);
         Ok(Self { stream })
@@ -95,7 +105,7 @@ async fn begin(
     outbox: &Rc<Outbox>,
     request: &StreamRequest,
 ) -> Result<(), Error> {
-    let most = session.shard.shared.config.limits.subscriptions;
+    let most = session.shard.shared.limits.load().subscriptions;
     if request.channels.len() > most {
         return Err(Error::new(
             ErrorCode::LimitSubscriptions,
@@ -166,6 +176,7 @@ impl Drop for StreamBody {
         if let Some(key) = stream.heartbeat.take() {
             stream.shard.timers.remove(&key);
         }
+        stream.shard.others.borrow_mut().try_remove(stream.registration);
         stream.session.end(true);
         stream.shard.closed(LABELS, reason);
     }

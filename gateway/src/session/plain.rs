@@ -1,14 +1,16 @@
 //! A plain WebSocket on `/ws`: JSON text frames.
 
 use std::cell::{Cell, OnceCell, RefCell};
+use std::panic::AssertUnwindSafe;
 use std::rc::{Rc, Weak};
 
+use futures_util::FutureExt as _;
 use tokio::time::Instant;
 
 use super::commands::{HistoryForm, presence_unavailable};
 use super::sid::random_id;
 use super::subscribe::SubscribeRequest;
-use super::{NewSession, Session};
+use super::{NewSession, Session, Unannounced};
 use crate::channel::Channel;
 use crate::error::{Error, ErrorCode};
 use crate::hub::{CloseReason, Form, Outbox, Protocol};
@@ -16,8 +18,8 @@ use crate::protocol::engineio::{Message, Wire};
 use crate::protocol::json::{self, Command, Request};
 use crate::protocol::websocket;
 use crate::publication::{DEFAULT_EVENT, NewPublication, Value};
-use crate::shard::Shard;
 use crate::shard::timers::{Timed, Timer, TimerKey};
+use crate::shard::{Place, Shard};
 
 /// One client.
 pub struct Plain {
@@ -28,6 +30,11 @@ pub struct Plain {
     token: RefCell<Option<String>>,
     session: OnceCell<Rc<Session>>,
     heartbeat: Cell<Option<TimerKey>>,
+    /// The client should have said who it is, as over Socket.IO.
+    connect_timer: Cell<Option<TimerKey>>,
+    /// Its place in the shard's list.
+    registration: Cell<Option<usize>>,
+    place: Cell<Option<Place>>,
     alive: Cell<bool>,
     awaiting: Cell<bool>,
 }
@@ -36,17 +43,28 @@ pub struct Plain {
 
 impl Plain {
     /// A client whose request carried a token, or none.
-    pub fn open(shard: &Rc<Shard>, token: Option<String>) -> Rc<Self> {
+    pub fn open(shard: &Rc<Shard>, token: Option<String>, place: Place) -> Rc<Self> {
         let plain = Rc::new(Self {
             outbox: Outbox::new(shard.outbox_limits()),
             shard: shard.clone(),
             token: RefCell::new(token),
             session: OnceCell::new(),
             heartbeat: Cell::new(None),
+            connect_timer: Cell::new(None),
+            registration: Cell::new(None),
+            place: Cell::new(Some(place)),
             alive: Cell::new(true),
             awaiting: Cell::new(false),
         });
         plain.schedule();
+        let owner: Rc<dyn Timed> = plain.clone();
+        let timeout = shard.shared.config.socketio.connect_timeout.get();
+        let key = shard.timers.set_after(Rc::downgrade(&owner), Timer::Connect, timeout);
+        plain.connect_timer.set(Some(key));
+        // 1012: the service restarts (RFC 6455, registry of close codes).
+        let last = Wire::raw(websocket::close(1012, "drain"));
+        let registered = (plain.outbox.clone(), Some(last));
+        plain.registration.set(Some(shard.others.borrow_mut().insert(registered)));
         shard.opened(LABELS);
         plain
     }
@@ -60,11 +78,25 @@ impl Plain {
     /// otherwise.
     pub async fn connect_now(self: &Rc<Self>) {
         let token = self.token.borrow_mut().take();
-        self.connect(token).await;
+        self.guarded(async {
+            self.connect(token).await;
+        })
+        .await;
     }
 
-    /// A message from the client.
+    /// A message from the client. A panic closes this client alone.
     pub async fn message(self: &Rc<Self>, message: websocket::Message) {
+        self.guarded(self.handle(message)).await;
+    }
+
+    async fn guarded(&self, work: impl Future<Output = ()>) {
+        if AssertUnwindSafe(work).catch_unwind().await.is_err() {
+            self.shard.panicked("a client's message");
+            self.outbox.end(CloseReason::Panic);
+        }
+    }
+
+    async fn handle(self: &Rc<Self>, message: websocket::Message) {
         self.alive.set(true);
         match message {
             websocket::Message::Text(text) => self.request(&text).await,
@@ -115,7 +147,11 @@ impl Plain {
                 publish(session, &channel, event, (args, spread), publication).await
             }
             Command::History { channel, since, before, limit, order } => {
-                session.history_of(HistoryForm { channel, since, before, limit, order }).await
+                let form = HistoryForm { channel, since, before, limit, order };
+                match session.history_of(form).await {
+                    Ok(history) => return self.send(json::ok(id.as_ref(), &history)),
+                    Err(error) => Err(error),
+                }
             }
             Command::Refresh { token } => session.refresh(&token).await,
             Command::Presence { .. } => Err(presence_unavailable()),
@@ -143,6 +179,7 @@ impl Plain {
         let new =
             NewSession { id, namespace: "/".into(), identity, form, outbox, engine: Weak::new() };
         let session = Session::new(&self.shard, new);
+        let unannounced = Unannounced::new(&session);
         let joined = match session.join_all().await {
             Ok(pending) => {
                 pending.settle();
@@ -156,6 +193,7 @@ impl Plain {
         }
         // Only `connect` sets it, and one message is handled at a time.
         let _ = self.session.set(session);
+        unannounced.announced();
         true
     }
 
@@ -211,13 +249,17 @@ impl Plain {
     pub fn closed(&self, reason: CloseReason) {
         self.outbox.end(reason);
         self.outbox.detach();
-        if let Some(key) = self.heartbeat.take() {
+        for key in [self.heartbeat.take(), self.connect_timer.take()].into_iter().flatten() {
             self.shard.timers.remove(&key);
+        }
+        if let Some(key) = self.registration.take() {
+            self.shard.others.borrow_mut().try_remove(key);
         }
         if let Some(session) = self.session.get() {
             session.end(true);
         }
         self.shard.closed(LABELS, reason);
+        drop(self.place.take());
     }
 
     /// Pings as often as the Socket.IO settings say; any message counts as
@@ -234,6 +276,13 @@ impl Plain {
 
 impl Timed for Plain {
     fn due(self: Rc<Self>, timer: Timer) {
+        if timer == Timer::Connect {
+            self.connect_timer.set(None);
+            if self.session.get().is_none() {
+                self.close(CONNECT_TIMEOUT_CODE, CloseReason::ConnectTimeout);
+            }
+            return;
+        }
         if timer != Timer::Heartbeat {
             return;
         }
@@ -255,6 +304,9 @@ impl Timed for Plain {
         self.schedule();
     }
 }
+
+/// 4408, as HTTP's 408: the client said nothing in time.
+const CONNECT_TIMEOUT_CODE: u16 = 4408;
 
 /// Metric labels.
 const LABELS: (&str, &str) = ("websocket", "websocket");

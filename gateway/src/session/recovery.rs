@@ -34,6 +34,10 @@ pub struct RecoveryRequest {
     pub offset: Option<Offset>,
 }
 
+/// A subscription to restore: its start and where it entered the hub, if it
+/// had begun, and whether it wants `{channel, id, time}`.
+type Wanted = (Channel, Option<(Position, Position)>, bool, Origin);
+
 /// From where a session's subscriptions are replayed, all together.
 #[derive(Clone, Copy, Debug)]
 pub enum Resume<'a> {
@@ -60,7 +64,12 @@ impl Session {
         match sessions.claim(&request.pid).await? {
             Claim::Granted(record, owner) => {
                 let same = &*record.namespace == namespace && record.user.as_deref() == user;
-                Ok(same.then_some((record, owner)))
+                if !same {
+                    // Nobody holds it now: from here its time runs.
+                    sessions.closed(&request.pid.as_str().into(), owner);
+                    return Ok(None);
+                }
+                Ok(Some((record, owner)))
             }
             Claim::Unknown => Ok(None),
         }
@@ -103,7 +112,7 @@ impl Session {
     }
 
     /// The channels of [`Session::join_all`].
-    fn connect_channels(&self) -> Vec<Channel> {
+    pub(super) fn connect_channels(&self) -> Vec<Channel> {
         let identity = self.identity();
         let mut channels = vec![Channel::all()];
         channels.extend(identity.user.as_deref().and_then(|user| Channel::user(user).ok()));
@@ -156,19 +165,20 @@ impl Session {
         for place in starts.chain(offset.map(Offset::furthest)) {
             self.shard.reach(place).await?;
         }
-        let wanted = self.still_allowed(record);
+        let (wanted, gone) = self.still_allowed(record);
         for (channel, ..) in &wanted {
             self.shard.join(channel).await?;
         }
         let mut pending = Pending::new(self);
         let mut until = self.shard.hub.borrow().position();
-        for (channel, start, meta, origin) in &wanted {
-            until = self.insert(channel, *start, *meta, *origin);
+        for (channel, owed, meta, origin) in &wanted {
+            until = self.insert(channel, *owed, *meta, *origin);
         }
         let restored = self.replay_all(&Resume::Session(offset), until).await;
         match restored {
             Ok((messages, lost)) if lost.is_empty() => {
                 self.write_record().await?;
+                pending.notices(gone);
                 pending.replay(messages);
                 Ok(Some(pending))
             }
@@ -182,15 +192,14 @@ impl Session {
     }
 
     /// The record's subscriptions, less those that are no longer allowed,
-    /// and what every session of this identity has.
-    fn still_allowed(
-        &self,
-        record: &SessionRecord,
-    ) -> Vec<(Channel, Option<Position>, bool, Origin)> {
+    /// and what every session of this identity has; and a notice of each that
+    /// is gone.
+    fn still_allowed(&self, record: &SessionRecord) -> (Vec<Wanted>, Vec<Message>) {
         let identity = self.identity();
         let mapped = &*self.namespace != "/";
         let connect = self.connect_channels();
         let mut wanted = Vec::with_capacity(record.subscriptions.len());
+        let mut gone = Vec::new();
         for subscription in &record.subscriptions {
             let Ok(channel) = Channel::new(&subscription.channel) else { continue };
             let origin = if connect.contains(&channel) { Origin::Connect } else { Origin::Command };
@@ -198,12 +207,12 @@ impl Session {
             let allowed = origin == Origin::Connect
                 || access.check(&identity, &channel, mapped, Action::Subscribe).is_ok();
             if allowed {
-                wanted.push((channel, Some(subscription.start), subscription.meta, origin));
+                let owed = Some((subscription.start, subscription.joined));
+                wanted.push((channel, owed, subscription.meta, origin));
             } else {
-                self.notify(
-                    "push:unsubscribed",
-                    &serde_json::json!({ "channel": self.name_of(&channel), "code": "forbidden" }),
-                );
+                let name = self.name_of(&channel);
+                let data = serde_json::json!({ "channel": name, "code": "forbidden" });
+                gone.push(self.notice("push:unsubscribed", &data));
             }
         }
         for channel in connect {
@@ -211,7 +220,7 @@ impl Session {
                 wanted.push((channel, None, false, Origin::Connect));
             }
         }
-        wanted
+        (wanted, gone)
     }
 
     /// What all subscriptions with history missed up to `until`, merged in
@@ -237,16 +246,24 @@ impl Session {
             }
             let start = subscription.start;
             let after = match (resume, offset) {
-                // So does one that lies before the subscription's start.
-                (Resume::Session(_), Some(offset)) => {
-                    offset.sequence_of(channel).max(start.sequence)
-                }
+                // One from before the subscription says nothing of it; one of
+                // its own replay says how far that came.
+                (Resume::Session(_), Some(offset)) => match offset.exception_of(channel) {
+                    Some(sequence) => sequence,
+                    None if offset.position.sequence > subscription.joined.sequence => {
+                        offset.position.sequence
+                    }
+                    None => start.sequence,
+                },
                 (Resume::Session(_), None) => start.sequence,
                 (_, Some(offset)) => offset.sequence_of(channel),
                 (_, None) => 0,
             };
-            if matches!(resume, Resume::Session(_)) && start.sequence < earliest.sequence {
-                earliest = start;
+            if matches!(resume, Resume::Session(_))
+                && subscription.joined.sequence < earliest.sequence
+            {
+                // A place where the hub has been; a start may lie before one.
+                earliest = subscription.joined;
             }
             channels.push((channel.clone(), after));
             metas.push((channel.clone(), subscription.meta));
@@ -295,6 +312,7 @@ impl Session {
             .map(|(channel, subscription)| SubscriptionRecord {
                 channel: channel.as_str().into(),
                 start: subscription.start,
+                joined: subscription.joined,
                 meta: subscription.meta,
             })
             .collect();

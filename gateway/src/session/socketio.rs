@@ -11,11 +11,11 @@ use bytes::Bytes;
 use futures_util::future::LocalBoxFuture;
 use tokio::sync::oneshot;
 
-use super::commands::{self, Answer};
+use super::commands::{self, Answer, Body};
 use super::engine::{Engine, EngineApp, EngineSession, Inbound, Opening};
 use super::recovery::{Ownership, RecoveryRequest};
 use super::sid::random_id;
-use super::{NewSession, Session};
+use super::{NewSession, Session, Unannounced};
 use crate::auth::Identity;
 use crate::error::{Error, ErrorCode};
 use crate::hub::{CloseReason, Form, Protocol};
@@ -227,6 +227,7 @@ impl SocketIo {
                 engine: self.engine.clone(),
             },
         );
+        let unannounced = Unannounced::new(&session);
         let pending = match session.join_all().await {
             Ok(pending) => pending,
             Err(error) => {
@@ -240,6 +241,7 @@ impl SocketIo {
             return Ok(());
         }
         self.welcome(&session);
+        unannounced.announced();
         pending.settle();
         self.greet_upstream(namespace, auth);
         Ok(())
@@ -275,6 +277,7 @@ impl SocketIo {
             },
         );
         session.own(Ownership { pid, owner });
+        let unannounced = Unannounced::new(&session);
         match session.restore(&record, request.offset.as_ref()).await {
             Ok(Some(pending)) => {
                 if engine.is_closed() {
@@ -283,6 +286,7 @@ impl SocketIo {
                     return Ok(true);
                 }
                 self.welcome(&session);
+                unannounced.announced();
                 pending.settle();
                 session.count_recovery("recovered");
                 Ok(true)
@@ -341,14 +345,14 @@ impl SocketIo {
         let answer = commands::run(session, &event).await;
         let (body, pending) = match answer {
             Answer::Now(body) => (body, None),
-            Answer::Pending(body, pending) => (Ok(body), Some(pending)),
+            Answer::Pending(body, pending) => (Ok(Body::Short(body)), Some(pending)),
         };
         if let Some(id) = packet.id {
             let body = match body {
-                Ok(body) => body,
-                Err(error) => serde_json::json!({ "error": error.to_json() }),
+                Ok(body) => Value::json(&body),
+                Err(error) => Value::json(&serde_json::json!({ "error": error.to_json() })),
             };
-            self.send(&sio::ack(&session.namespace, id, &[Value::json(&body)]));
+            self.send(&sio::ack(&session.namespace, id, &[body]));
         }
         if let Some(pending) = pending {
             pending.settle();

@@ -37,10 +37,20 @@ pub struct Subscribed {
     pub recovered: bool,
 }
 
+/// What one channel's replay holds.
+struct ReplayedOne {
+    messages: Vec<Message>,
+    /// Whether it is all that followed the client's offset.
+    recovered: bool,
+    /// The place before its first message.
+    start: Position,
+}
+
 /// A subscription that is in force but not yet told: live publications wait
 /// until it is [`Pending::settle`]d. Dropped: they follow all the same.
 pub struct Pending<'a> {
     session: &'a Rc<Session>,
+    notices: Vec<Message>,
     replayed: Vec<Message>,
     settled: bool,
 }
@@ -56,9 +66,9 @@ impl Session {
     ) -> Result<(Subscribed, Pending<'_>), Error> {
         let channel = self.check(&request.channel, Action::Subscribe)?;
         let reads_history = request.since.is_some() || request.last.is_some();
-        let most = self.shard.shared.config.limits.subscriptions;
+        let most = self.shard.shared.limits.load().subscriptions;
         let existing = self.subscriptions.borrow().get(&channel).cloned();
-        if existing.is_none() && self.subscriptions.borrow().len() >= most {
+        if existing.is_none() && self.own_subscriptions() >= most {
             return Err(Error::new(
                 ErrorCode::LimitSubscriptions,
                 format!("a session has at most {most} subscriptions; unsubscribe from one first"),
@@ -80,9 +90,10 @@ impl Session {
         let mut subscribed = Subscribed { offset: history.then_some(position), recovered: false };
         if reads_history {
             match self.replay_one(&channel, request, position).await {
-                Ok((messages, recovered)) => {
-                    pending.replayed = messages;
-                    subscribed.recovered = recovered;
+                Ok(replayed) => {
+                    pending.replayed = replayed.messages;
+                    subscribed.recovered = replayed.recovered;
+                    self.begin_at(&channel, replayed.start, position);
                 }
                 Err(error) => {
                     if existing.is_none() {
@@ -92,18 +103,42 @@ impl Session {
                 }
             }
         }
-        if existing.is_none()
+        if (existing.is_none() || reads_history)
             && let Err(error) = self.write_record().await
         {
-            self.remove(&channel);
+            if existing.is_none() {
+                self.remove(&channel);
+            }
             return Err(error);
         }
         Ok((subscribed, pending))
     }
 
+    /// A subscription that begins with a replay begins before it: a client
+    /// that is cut off in the middle recovers the rest.
+    fn begin_at(&self, channel: &Channel, start: Position, joined: Position) {
+        if let Some(subscription) = self.subscriptions.borrow_mut().get_mut(channel) {
+            subscription.start = start;
+            subscription.joined = joined;
+        }
+    }
+
+    /// Subscriptions that the client asked for; only they are limited.
+    fn own_subscriptions(&self) -> usize {
+        let subscriptions = self.subscriptions.borrow();
+        subscriptions.values().filter(|s| s.origin == Origin::Command).count()
+    }
+
     /// Ends a subscription for the client.
     pub async fn unsubscribe(&self, name: &str) -> Result<(), Error> {
-        let (channel, _) = self.resolve(name)?;
+        let (channel, mapped) = self.resolve(name)?;
+        if channel.is_system() && !mapped {
+            return Err(Error::new(
+                ErrorCode::Forbidden,
+                "channels that begin with `$` belong to the system; they can't be left",
+            )
+            .field("channel"));
+        }
         if !self.subscriptions.borrow().contains_key(&channel) {
             return Err(Error::new(
                 ErrorCode::NotFound,
@@ -119,17 +154,23 @@ impl Session {
     pub(super) fn insert(
         &self,
         channel: &Channel,
-        start: Option<Position>,
+        owed: Option<(Position, Position)>,
         meta: bool,
         origin: Origin,
     ) -> Position {
         let rule = self.shard.shared.access.rule(channel);
         let mut hub = self.shard.hub.borrow_mut();
         let position = hub.position();
+        if self.ended.get() {
+            // It ended while the relay was asked: nobody would ever take the
+            // subscription out of the hub again.
+            return position;
+        }
         let key = hub.subscribe(channel, rule, &self.subscriber, meta);
         let subscription = Subscription {
             key,
-            start: start.unwrap_or(position),
+            start: owed.map_or(position, |(start, _)| start),
+            joined: owed.map_or(position, |(_, joined)| joined),
             meta,
             origin,
             history: rule.history.is_some(),
@@ -163,7 +204,7 @@ impl Session {
         channel: &Channel,
         request: &SubscribeRequest,
         until: Position,
-    ) -> Result<(Vec<Message>, bool), Error> {
+    ) -> Result<ReplayedOne, Error> {
         let since = request.since.clone();
         let from = since.as_ref().map_or(until, |offset| offset.position);
         let after = since.as_ref().map_or(0, |offset| offset.sequence_of(channel));
@@ -175,6 +216,12 @@ impl Session {
         };
         let replayed = self.shard.shared.relay.replay(replay).await?;
         let recovered = since.is_some() && replayed.lost.is_empty();
+        // What is owed begins where the replay does; without one, here.
+        let first = replayed.publications.first().and_then(|publication| publication.position);
+        let start = match first {
+            Some(first) => Position { sequence: first.sequence.saturating_sub(1), ..first },
+            None => until,
+        };
         let form = self.subscriber.form.with_meta(request.meta);
         let namespaces = &self.shard.shared.namespaces;
         let messages = replayed
@@ -188,7 +235,7 @@ impl Session {
                 encode_replayed(publication, form, namespaces, &offset)
             })
             .collect();
-        Ok((messages, recovered))
+        Ok(ReplayedOne { messages, recovered, start })
     }
 }
 
@@ -197,16 +244,24 @@ impl Session {
 impl<'a> Pending<'a> {
     pub(super) fn new(session: &'a Rc<Session>) -> Self {
         session.subscriber.hold();
-        Self { session, replayed: Vec::new(), settled: false }
+        Self { session, notices: Vec::new(), replayed: Vec::new(), settled: false }
     }
 
     pub(super) fn replay(&mut self, messages: Vec<Message>) {
         self.replayed = messages;
     }
 
+    pub(super) fn notices(&mut self, messages: Vec<Message>) {
+        self.notices = messages;
+    }
+
     /// The client has its answer: the replay follows, then what is live.
     pub fn settle(mut self) {
+        let replayed = !self.replayed.is_empty();
         self.finish();
+        // After a replay the client holds its last frame's offset. A bare
+        // position would look like one from before the replay.
+        self.session.start_positions(!replayed);
     }
 
     fn finish(&mut self) {
@@ -214,17 +269,16 @@ impl<'a> Pending<'a> {
             return;
         }
         let outbox = &self.session.subscriber.outbox;
-        let mut sent = 0;
-        for message in &self.replayed {
-            if !outbox.queue(message) {
-                break;
-            }
-            sent += 1;
+        for notice in self.notices.drain(..) {
+            outbox.queue(&notice);
         }
-        self.session.shard.shared.metrics.deliveries.inc_by(sent);
+        let replayed = std::mem::take(&mut self.replayed);
+        if outbox.queue_replay(&replayed) {
+            self.session.shard.shared.metrics.deliveries.inc_by(replayed.len() as u64);
+        }
+        drop(replayed);
         outbox.flush();
         self.session.subscriber.release();
-        self.session.start_positions();
     }
 }
 

@@ -155,7 +155,7 @@ impl Session {
             self.remove(channel);
             return Err(error);
         }
-        self.start_positions();
+        self.start_positions(true);
         Ok(true)
     }
 

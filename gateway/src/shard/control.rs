@@ -1,6 +1,7 @@
 //! What other threads ask of a shard.
 
 use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -177,7 +178,10 @@ impl Shard {
     /// Does what other threads ask, for as long as there are any.
     pub async fn serve_control(self: &Rc<Self>, mut controls: mpsc::Receiver<Control>) {
         while let Some(control) = controls.recv().await {
-            self.control(control);
+            // A fault with one question must not leave all others unanswered.
+            if catch_unwind(AssertUnwindSafe(|| self.control(control))).is_err() {
+                self.panicked("a question of another thread");
+            }
         }
     }
 
@@ -256,13 +260,7 @@ impl Shard {
     /// Closes every connection, evenly over `period`.
     async fn drain(&self, period: Duration) {
         let engines: Vec<_> = self.engines.borrow().values().cloned().collect();
-        let others: Vec<_> = {
-            let sessions = self.sessions.borrow();
-            let plain = sessions.values().filter(|session| {
-                session.subscriber.form.protocol != crate::hub::Protocol::Socketio
-            });
-            plain.cloned().collect()
-        };
+        let others: Vec<_> = self.others.borrow().iter().map(|(_, other)| other.clone()).collect();
         let count = u32::try_from(engines.len() + others.len()).unwrap_or(u32::MAX).max(1);
         let begin = tokio::time::Instant::now();
         let mut turns =
@@ -271,15 +269,8 @@ impl Shard {
             engine.close(CloseReason::Drain);
             tokio::time::sleep_until(turns.next().unwrap_or(begin)).await;
         }
-        for session in others {
-            let last = match session.subscriber.form.protocol {
-                crate::hub::Protocol::Websocket => Some(crate::protocol::engineio::Wire::raw(
-                    // 1012: the service restarts (RFC 6455 registry).
-                    crate::protocol::websocket::close(1012, "drain"),
-                )),
-                _ => None,
-            };
-            self.close_session(&session, last, CloseReason::Drain);
+        for (outbox, last) in others {
+            outbox.finish(last, CloseReason::Drain);
             tokio::time::sleep_until(turns.next().unwrap_or(begin)).await;
         }
     }

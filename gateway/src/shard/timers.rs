@@ -3,6 +3,7 @@
 
 use std::cell::RefCell;
 use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::{Rc, Weak};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -36,6 +37,9 @@ pub enum Timer {
 /// A timer that can be moved or removed.
 pub type TimerKey = delay_queue::Key;
 
+/// The wheel panics at a timer more than two years ahead.
+const FARTHEST: Duration = Duration::from_hours(365 * 24);
+
 /// All timers of a shard.
 #[derive(Default)]
 pub struct Timers {
@@ -45,9 +49,10 @@ pub struct Timers {
 // === impl Timers ===
 
 impl Timers {
-    /// Sets a timer.
+    /// Sets a timer. One that is more than a year ahead is due in a year:
+    /// whoever sets it so looks at the clock when it is due.
     pub fn set(&self, owner: Weak<dyn Timed>, timer: Timer, at: Instant) -> TimerKey {
-        self.queue.borrow_mut().insert_at((owner, timer), at)
+        self.queue.borrow_mut().insert_at((owner, timer), at.min(Instant::now() + FARTHEST))
     }
 
     /// Sets a timer `after` from now.
@@ -57,7 +62,7 @@ impl Timers {
 
     /// Moves a timer that is not yet due.
     pub fn reset(&self, key: &TimerKey, at: Instant) {
-        self.queue.borrow_mut().reset_at(key, at);
+        self.queue.borrow_mut().reset_at(key, at.min(Instant::now() + FARTHEST));
     }
 
     /// Removes a timer that is not yet due.
@@ -66,11 +71,14 @@ impl Timers {
     }
 
     /// Wakes owners as their timers become due; runs as long as the shard.
-    pub async fn run(&self) {
+    /// `panicked` is called for an owner that panics: the others' timers go on.
+    pub async fn run(&self, panicked: impl Fn()) {
         loop {
             let (owner, timer) = poll_fn(|context| self.poll_due(context)).await;
-            if let Some(owner) = owner.upgrade() {
-                owner.due(timer);
+            if let Some(owner) = owner.upgrade()
+                && catch_unwind(AssertUnwindSafe(|| owner.due(timer))).is_err()
+            {
+                panicked();
             }
         }
     }

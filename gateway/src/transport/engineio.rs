@@ -52,14 +52,36 @@ pub async fn handle(
     query: &Query,
     verdict: &Verdict,
 ) -> Response<ResponseBody> {
+    let upgrade = wants_websocket(request.headers());
     match route(shard, request, query, verdict).await {
         Ok(answer) => answer,
         Err(code) => {
             let label = CodeLabel { code: refusal(code) };
             shard.shared.metrics.refused.get_or_create(&label).inc();
-            PollResponse::error(code).into()
+            if upgrade { refuse_upgrade(code) } else { PollResponse::error(code).into() }
         }
     }
+}
+
+/// Refuses a WebSocket in words alone, as the reference server's
+/// `abortUpgrade`.
+fn refuse_upgrade(code: u8) -> Response<ResponseBody> {
+    let body: serde_json::Value = serde_json::from_str(eio::error_body(code)).unwrap_or_default();
+    let words = body["message"].as_str().unwrap_or_default().to_owned();
+    let mut answer = response(400, "text/html", words.into());
+    answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    answer
+}
+
+/// Whether a session of this gateway is there.
+async fn has_engine(shard: &Shard, sid: &str, owner: u8) -> bool {
+    if owner == shard.index {
+        return shard.engine(sid).is_some();
+    }
+    let (reply, answer) = oneshot::channel();
+    let Some(remote) = shard.shared.shards.get(owner) else { return false };
+    let asked = remote.send(Control::HasEngine { sid: sid.into(), reply }).await;
+    asked.is_ok() && answer.await.unwrap_or(false)
 }
 
 /// A refusal's label in the metrics.
@@ -111,18 +133,16 @@ async fn route(
     if query.get("EIO") != Some("4") {
         return Err(code::UNSUPPORTED_VERSION);
     }
-    if !shard.shared.has_room() {
-        return Ok(full(shard));
-    }
+    let Some(place) = shard.shared.enter() else { return Ok(full(shard)) };
     let opening = Opening {
         token: token(query, request.headers()),
         recovery: query.get("recovery") != Some("0"),
     };
     if websocket {
-        return socket::open(shard, request, opening);
+        return socket::open(shard, request, opening, place);
     }
     let engine =
-        Engine::open(shard, &*shard.app, &opening, false).map_err(|_| code::BAD_REQUEST)?;
+        Engine::open(shard, &*shard.app, &opening, place, false).map_err(|_| code::BAD_REQUEST)?;
     let packet = engine.handshake();
     Ok(PollResponse::packets(eio::encode_payload(std::iter::once(&packet))).into())
 }
@@ -157,7 +177,8 @@ async fn polling(
             Some(remote) => hop(&remote, |reply| Control::Poll { sid: sid.into(), reply }).await?,
         },
         Method::POST => post(shard, request, sid, remote).await?,
-        // As the reference server.
+        // As the reference server, which looks for the session first.
+        _ if !has_engine(shard, sid, owner).await => return Err(code::UNKNOWN_SID),
         _ => PollResponse { status: 500, content_type: "text/plain", body: Bytes::new() },
     };
     Ok(answer.into())
@@ -201,7 +222,7 @@ async fn post(
 
 async fn read_body(shard: &Shard, request: Request<Incoming>) -> Result<Bytes, BodyError> {
     let limit = shard.shared.config.socketio.max_payload;
-    let patience = shard.shared.config.limits.body_timeout.get();
+    let patience = shard.shared.limits.load().body_timeout.get();
     let kind = request.headers().get(header::CONTENT_TYPE);
     // Revision 4 sends text only: binary is base64 inside it.
     if kind.is_some_and(|kind| kind == "application/octet-stream") {

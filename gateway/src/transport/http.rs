@@ -11,11 +11,12 @@ use hyper::header::{self, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioTimer;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
+use super::patient::Patient;
 use super::request::{Query, ResponseBody, problem, response, wants_websocket};
 use super::{engineio, origin, plain, sse};
 use crate::error::{Error, ErrorCode};
@@ -80,7 +81,9 @@ pub async fn accept(shard: &Rc<Shard>, listener: TcpListener, stop: Cancellation
 }
 
 async fn serve(shard: &Rc<Shard>, stream: TcpStream) {
-    let limits = &shard.shared.config.limits;
+    let limits = shard.shared.limits.load_full();
+    // What counts as gone over a WebSocket counts as gone here.
+    let patience = shard.shared.config.socketio.ping_timeout.get();
     let service = service_fn(|request| {
         let shard = shard.clone();
         async move { Ok::<_, Infallible>(handle(&shard, request).await) }
@@ -89,7 +92,7 @@ async fn serve(shard: &Rc<Shard>, stream: TcpStream) {
         .timer(TokioTimer::new())
         .header_read_timeout(limits.header_timeout.get())
         .max_buf_size(limits.header_bytes.max(LEAST_BUFFER))
-        .serve_connection(TokioIo::new(stream), service)
+        .serve_connection(Patient::new(stream, patience), service)
         .with_upgrades();
     // A client that breaks off or sends what isn't HTTP has had its answer
     // from hyper; there is nobody to tell.

@@ -13,7 +13,7 @@ use crate::error::{Error, ErrorCode};
 use crate::hub::Outbox;
 use crate::protocol::websocket::Message;
 use crate::session::plain::Plain;
-use crate::shard::Shard;
+use crate::shard::{Place, Shard};
 
 /// Answers a request for a plain WebSocket.
 pub fn handle(
@@ -22,8 +22,10 @@ pub fn handle(
     query: &Query,
     verdict: &Verdict,
 ) -> Response<ResponseBody> {
-    let answer = match admit(shard, verdict).and_then(|()| switch_protocols(&request)) {
-        Ok(answer) => answer,
+    let admitted = admit(shard, verdict);
+    let (place, answer) = match admitted.and_then(|place| Ok((place, switch_protocols(&request)?)))
+    {
+        Ok(admitted) => admitted,
         Err(error) => {
             shard.refused(&error);
             return problem(&error);
@@ -36,7 +38,7 @@ pub fn handle(
         let Ok(upgraded) = upgrade.await else { return };
         let Some((stream, leftover)) = into_stream(upgraded) else { return };
         let stream = Rc::new(stream);
-        let client = Plain::open(&inner, token);
+        let client = Plain::open(&inner, token, place);
         client.outbox.attach_socket(stream.clone());
         if client.has_token() {
             client.connect_now().await;
@@ -47,21 +49,20 @@ pub fn handle(
     answer
 }
 
-/// Whether a new connection may come in.
-pub(super) fn admit(shard: &Shard, verdict: &Verdict) -> Result<(), Error> {
+/// Takes a place for a new connection, if it may come in.
+pub(super) fn admit(shard: &Shard, verdict: &Verdict) -> Result<Place, Error> {
     if *verdict == Verdict::Refused {
         return Err(Error::new(
             ErrorCode::Forbidden,
             "this web origin may not connect; `client.allowedOrigins` lists those that may",
         ));
     }
-    if !shard.shared.has_room() {
-        return Err(Error::new(
+    shard.shared.enter().ok_or_else(|| {
+        Error::new(
             ErrorCode::LimitConnections,
             "the gateway takes no more connections; try again in a moment",
-        ));
-    }
-    Ok(())
+        )
+    })
 }
 
 impl Inbound for Rc<Plain> {

@@ -48,7 +48,7 @@ async fn open(
     if request.method() != Method::GET {
         return Err(Error::new(ErrorCode::MethodNotAllowed, "an event stream is fetched by GET"));
     }
-    admit(shard, verdict)?;
+    let place = admit(shard, verdict)?;
     let token = token(query, request.headers());
     let identity = shard.shared.auth.authenticate(token.as_deref()).await?;
     let since = last_event_id(request)?.or_else(|| query.get("since").map(str::to_owned));
@@ -62,7 +62,7 @@ async fn open(
         since: since.transpose()?,
         last,
     };
-    StreamBody::open(shard, identity, &stream).await
+    StreamBody::open(shard, identity, &stream, place).await
 }
 
 /// `Last-Event-ID`, which a browser sends as UTF-8.

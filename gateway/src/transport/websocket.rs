@@ -11,14 +11,15 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::upgrade::Upgraded;
-use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout, timeout_at};
 
+use super::patient::Patient;
 use crate::hub::{CloseReason, Outbox};
 use crate::protocol::engineio::Wire;
 use crate::protocol::websocket::{self, Message, Reader};
 use crate::shard::Shard;
+use crate::shard::turn::Turn;
 
 /// How long a peer has to take what is left before its socket is closed.
 const FINISH_TIMEOUT: Duration = Duration::from_secs(5);
@@ -46,7 +47,7 @@ enum Event {
 /// Takes the socket out of an HTTP connection that has been upgraded, with
 /// the bytes that came behind its handshake.
 pub fn into_stream(upgraded: Upgraded) -> Option<(TcpStream, Bytes)> {
-    let parts = upgraded.downcast::<TokioIo<TcpStream>>().ok()?;
+    let parts = upgraded.downcast::<Patient>().ok()?;
     Some((parts.io.into_inner(), parts.read_buf))
 }
 
@@ -76,7 +77,9 @@ async fn read(
     inbound: &impl Inbound,
 ) -> CloseReason {
     loop {
+        let mut turn = Turn::begin();
         for message in messages.drain(..) {
+            turn.pass().await;
             if let Some(reason) = inbound.outbox().ended() {
                 return reason;
             }

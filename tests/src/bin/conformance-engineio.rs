@@ -38,7 +38,7 @@ impl EngineSession for EchoSession {
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> anyhow::Result<()> {
-    let config = tests::conformance::config("/engine.io/")?;
+    let config = tests::conformance::config("/engine.io/", tests::conformance::PORT)?;
     let mut options = Options::new(config);
     options.app = Arc::new(|_| Box::new(Echo));
     let running = Running::start(options)?;

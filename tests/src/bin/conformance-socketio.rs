@@ -8,9 +8,9 @@ use gateway::server::{Options, Running};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> anyhow::Result<()> {
-    let config = tests::conformance::config("/socket.io/")?;
+    let config = tests::conformance::config("/socket.io/", tests::conformance::PORT)?;
     let mut options = Options::new(config);
-    options.upstream = Some(Arc::new(tests::conformance::Handlers));
+    options.upstream = Some(Arc::new(tests::conformance::Handlers::default()));
     let running = Running::start(options)?;
     tests::conformance::announce(&running);
     tokio::signal::ctrl_c().await?;

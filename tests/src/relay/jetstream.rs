@@ -1,7 +1,7 @@
 //! The relay over NATS: two gateways, a server of their own, time that jumps.
 
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use gateway::metrics::Metrics;
 use gateway::relay::embedded::Clock;
@@ -46,23 +46,32 @@ pub async fn join_cluster(
 ) -> (Arc<JetStreamRelay>, Gateway) {
     let queues = (0..setup.shards).map(|_| mpsc::channel(setup.queue));
     let (senders, feeds): (Vec<Sender<_>>, _) = queues.unzip();
+    let fanout = Fanout::new(senders);
     let name = format!("g{}", RandomName::next());
-    let options = JetStreamOptions {
-        config: config.clone(),
-        rules: Arc::clone(rules),
-        fanout: Fanout::new(senders),
-        max_disconnection: Some(setup.max_disconnection),
-        metrics,
-        clock,
-        name,
-        tick: setup.tick,
-    };
-    let relay = match JetStreamRelay::connect(options).await {
-        Ok(relay) => relay,
-        Err(error) => panic!("{error}"),
+    let begin = Instant::now();
+    let relay = loop {
+        let options = JetStreamOptions {
+            config: config.clone(),
+            rules: Arc::clone(rules),
+            fanout: fanout.clone(),
+            max_disconnection: Some(setup.max_disconnection),
+            metrics: metrics.clone(),
+            clock: clock.clone(),
+            name: name.clone(),
+            tick: setup.tick,
+        };
+        match JetStreamRelay::connect(options).await {
+            Ok(relay) => break relay,
+            // As a gateway does: a cluster that has just started may not
+            // answer yet.
+            Err(error) if error.passes() && begin.elapsed() < super::PATIENCE => {
+                tokio::time::sleep(Duration::from_millis(200)).await;
+            }
+            Err(error) => panic!("{error}"),
+        }
     };
     let working = Arc::clone(&relay);
-    tokio::spawn(async move { working.run(std::future::pending()).await });
+    tokio::spawn(async move { Box::pin(working.run(std::future::pending())).await });
     let gateway = Gateway { relay: Arc::clone(&relay) as Arc<dyn Relay>, feeds };
     (relay, gateway)
 }
@@ -108,8 +117,7 @@ impl JumpingTime {
 
     fn shown(&self, machine: u64) -> u64 {
         let jumps = self.jumps.lock().unwrap();
-        let jumped: u64 =
-            jumps.iter().filter(|(at, _)| *at <= machine).map(|(_, by)| by).sum();
+        let jumped: u64 = jumps.iter().filter(|(at, _)| *at <= machine).map(|(_, by)| by).sum();
         machine + jumped
     }
 }

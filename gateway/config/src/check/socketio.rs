@@ -57,6 +57,9 @@ fn namespaces(namespaces: &[String], findings: &mut Findings) {
             findings.add(path, format!("begins with `/`, as in `/{}`", namespace.escape_debug()));
         } else if namespace.contains([',', '?']) || namespace.chars().any(char::is_control) {
             findings.add(path, "has no `,`, no `?` and no control characters, as in `/admin`");
+        } else if namespace[1..].starts_with('/') {
+            // `//a`'s rooms would be `/a`'s.
+            findings.add(path, "has one `/` at its start, as in `/admin`");
         } else if namespaces[..index].contains(namespace) {
             findings.add(path, format!("`{namespace}` is listed twice; remove one"));
         }

@@ -308,7 +308,7 @@ push.yaml:1:143: api.keys[1].scopes: is empty, so the key could do nothing; list
     ),
     (
         "relay: {tls: {key: a}}",
-        "relay.tls.cert: goes with `relay.tls.key`; set both or none",
+        "push.yaml:1:9: relay.tls.cert: goes with `relay.tls.key`; set both or none",
     ),
     (
         "relay: {replicas: 2}",
@@ -337,10 +337,6 @@ push.yaml:1:143: api.keys[1].scopes: is empty, so the key could do nothing; list
     (
         "upstreams: [{match: '>', nats: true}]",
         "push.yaml:1:1: upstreams: is not available in this version; remove it",
-    ),
-    (
-        "generation: 3",
-        "push.yaml:1:1: generation: is not available in this version; remove it",
     ),
     (
         "client: {tls: {cert: a, key: b}}",

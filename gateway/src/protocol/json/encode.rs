@@ -1,12 +1,14 @@
 //! What the server sends on `/ws`, written once, into the frame itself.
 
+use serde::Serialize;
+
 use super::RequestId;
 use crate::error::Error;
 use crate::protocol::engineio::{FrameBuilder, Wire, put_base64};
 use crate::publication::{Publication, Value};
 
 /// `{"id":…,"ok":{…}}`: the request is done.
-pub fn ok(id: Option<&RequestId>, body: &serde_json::Value) -> Wire {
+pub fn ok(id: Option<&RequestId>, body: &impl Serialize) -> Wire {
     answer(id, br#""ok":"#, body)
 }
 
@@ -56,7 +58,7 @@ pub fn offset_notice(offset: &str) -> Wire {
     frame.text()
 }
 
-fn answer(id: Option<&RequestId>, kind: &[u8], body: &serde_json::Value) -> Wire {
+fn answer(id: Option<&RequestId>, kind: &[u8], body: &impl Serialize) -> Wire {
     let mut frame = FrameBuilder::with_capacity(128);
     let out = frame.payload();
     out.push(b'{');

@@ -22,6 +22,7 @@ pub const TIMEOUT: Duration = Duration::from_secs(5);
 pub struct Api {
     client: Client,
     clock: Clock,
+    timeout: Duration,
 }
 
 /// Why there is no answer, or a bad one.
@@ -50,6 +51,8 @@ pub enum ApiError {
 }
 
 /// A stream's settings, as far as they matter here.
+// They are the server's.
+#[allow(clippy::struct_excessive_bools)]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct StreamConfig {
     pub name: String,
@@ -202,8 +205,11 @@ impl ApiError {
         match self {
             Self::Timeout(_) | Self::NoResponders | Self::Disconnected => true,
             // 10008: the cluster has no leader yet. 10074: not enough
-            // servers for the replicas (they may be starting).
-            Self::Refused { code, .. } => matches!(code, 10005 | 10008 | 10009 | 10074),
+            // servers for the replicas (they may be starting). No stream:
+            // it was just made, and not every server knows.
+            Self::Refused { code, .. } => {
+                matches!(code, 10005 | 10008 | 10009 | 10074) || self.is_no_stream()
+            }
             Self::Malformed(_) => false,
         }
     }
@@ -214,7 +220,13 @@ impl ApiError {
 impl Api {
     /// Through one connection; times of storage are told by `clock`.
     pub fn new(client: Client, clock: Clock) -> Self {
-        Self { client, clock }
+        Self { client, clock, timeout: TIMEOUT }
+    }
+
+    /// The same, with another time for every answer.
+    #[must_use]
+    pub fn with_timeout(&self, timeout: Duration) -> Self {
+        Self { timeout, ..self.clone() }
     }
 
     /// Reads a time of storage.
@@ -240,10 +252,7 @@ impl Api {
             let inbox = self.client.new_inbox();
             let mut echo =
                 self.client.subscribe(inbox.clone()).await.map_err(|_| ApiError::Disconnected)?;
-            self.client
-                .publish(inbox, Bytes::new())
-                .await
-                .map_err(|_| ApiError::Disconnected)?;
+            self.client.publish(inbox, Bytes::new()).await.map_err(|_| ApiError::Disconnected)?;
             echo.next().await.map(drop).ok_or(ApiError::Disconnected)
         })
         .await
@@ -365,7 +374,7 @@ impl Api {
                 use async_nats::client::RequestErrorKind as Kind;
                 match error.kind() {
                     Kind::NoResponders => ApiError::NoResponders,
-                    Kind::TimedOut => ApiError::Timeout(TIMEOUT),
+                    Kind::TimedOut => ApiError::Timeout(self.timeout),
                     Kind::Other => ApiError::Disconnected,
                     _ => ApiError::Malformed(error.to_string()),
                 }
@@ -375,16 +384,20 @@ impl Api {
     }
 
     fn stored(&self, message: async_nats::Message) -> Result<Stored, ApiError> {
-    let missing = || ApiError::Malformed("a message without its place".to_owned());
-    let headers = message.headers.as_ref().ok_or_else(missing)?;
-    Ok(Stored {
-        subject: last(headers, "Nats-Subject").ok_or_else(missing)?.to_owned(),
-        sequence: last(headers, "Nats-Sequence").and_then(|s| s.parse().ok()).ok_or_else(missing)?,
-        time: last(headers, "Nats-Time-Stamp").and_then(|text| self.time(text)).ok_or_else(missing)?,
-        payload: message.payload,
-        headers: message.headers,
-    })
-}
+        let missing = || ApiError::Malformed("a message without its place".to_owned());
+        let headers = message.headers.as_ref().ok_or_else(missing)?;
+        Ok(Stored {
+            subject: last(headers, "Nats-Subject").ok_or_else(missing)?.to_owned(),
+            sequence: last(headers, "Nats-Sequence")
+                .and_then(|s| s.parse().ok())
+                .ok_or_else(missing)?,
+            time: last(headers, "Nats-Time-Stamp")
+                .and_then(|text| self.time(text))
+                .ok_or_else(missing)?,
+            payload: message.payload,
+            headers: message.headers,
+        })
+    }
 
     fn got(&self, raw: RawMessage) -> Result<Stored, ApiError> {
         let decode = |text: Option<String>| match text {
@@ -409,7 +422,9 @@ impl Api {
         if !self.is_connected() {
             return Err(ApiError::Disconnected);
         }
-        tokio::time::timeout(TIMEOUT, work).await.map_err(|_| ApiError::Timeout(TIMEOUT))?
+        tokio::time::timeout(self.timeout, work)
+            .await
+            .map_err(|_| ApiError::Timeout(self.timeout))?
     }
 }
 

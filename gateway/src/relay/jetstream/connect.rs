@@ -46,7 +46,9 @@ struct ServerChoice {
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
     /// No server answers, or none lets us in.
-    #[error("can't connect to NATS: {0}; check `relay.url`, and user, token or credentials under `relay`")]
+    #[error(
+        "can't connect to NATS: {0}; check `relay.url`, and user, token or credentials under `relay`"
+    )]
     Connect(String),
     /// A file can't be read.
     #[error("can't read {path}: {source}; check `relay.credentials` and `relay.nkey`")]
@@ -63,7 +65,9 @@ pub enum ConnectError {
         found: String,
     },
     /// The stream has other settings.
-    #[error("the stream {stream} has other settings than this configuration asks for ({differs}), and the same generation, {generation}; give the gateways one configuration, or raise `generation` with the change")]
+    #[error(
+        "the stream {stream} has other settings than this configuration asks for ({differs}), and the same generation, {generation}; give the gateways one configuration, or raise `generation` with the change"
+    )]
     Settings {
         /// The stream.
         stream: String,
@@ -73,7 +77,9 @@ pub enum ConnectError {
         generation: u64,
     },
     /// The stream was made by something else.
-    #[error("the stream {stream} exists and wasn't made by a gateway; remove it, or choose another `relay.prefix`")]
+    #[error(
+        "the stream {stream} exists and wasn't made by a gateway; remove it, or choose another `relay.prefix`"
+    )]
     Foreign {
         /// The stream.
         stream: String,
@@ -123,7 +129,7 @@ impl Connection {
                     Event::SlowConsumer(_) => dropped_sender.send_modify(|count| *count += 1),
                     _ => {}
                 }
-                tracing::info!(%event, "NATS");
+                tracing::debug!(%event, "NATS");
                 std::future::ready(())
             });
         let addresses = addresses(&config.url)?;

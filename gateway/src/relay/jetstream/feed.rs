@@ -20,8 +20,8 @@ use tokio::time::Instant;
 use super::JetStreamRelay;
 use super::api::last;
 use super::ring::Kept;
-use super::subjects::TICK;
 use super::subjects;
+use super::subjects::TICK;
 use crate::offset::Position;
 use crate::relay::{FeedItem, RelayError};
 
@@ -113,7 +113,7 @@ impl<'a> Follower<'a> {
                 self.check = true;
                 self.retry = None;
             }
-            () = tokio::time::sleep_until(wake) => self.tick().await,
+            () = tokio::time::sleep_until(wake) => self.tick().await?,
             ack = self.silence.ack() => self.ticked(ack).await,
         }
         Ok(())
@@ -138,7 +138,6 @@ impl<'a> Follower<'a> {
                 sequence,
                 "a hole in the feed; it is filled from the stream"
             );
-            self.relay.metrics.relay_fills.inc();
             if let Err(error) = self.fill(sequence - 1).await? {
                 self.relay.health.trouble(&error);
                 self.retry = Some(Instant::now() + RETRY);
@@ -166,7 +165,7 @@ impl<'a> Follower<'a> {
                 sequence = incoming.sequence,
                 "the stream has another message under a sequence that was seen before"
             );
-            while let Err(error) = self.new_life().await? {
+            while let Err(error) = self.new_life(true).await? {
                 self.relay.health.trouble(&error);
                 tokio::time::sleep(RETRY).await;
             }
@@ -264,5 +263,5 @@ impl JetStreamRelay {
 
 /// A moment that never comes.
 fn far() -> Instant {
-    Instant::now() + Duration::from_secs(86_400)
+    Instant::now() + Duration::from_hours(24)
 }

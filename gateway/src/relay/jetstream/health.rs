@@ -9,7 +9,7 @@ use super::message::Undeliverable;
 use crate::metrics::{Metrics, ReasonLabel};
 
 /// How often messages that no client could take are spoken of.
-const SAID_EVERY: Duration = Duration::from_secs(60);
+const SAID_EVERY: Duration = Duration::from_mins(1);
 
 /// What is wrong just now.
 #[derive(Default)]

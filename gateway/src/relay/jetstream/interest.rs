@@ -115,6 +115,10 @@ impl JetStreamRelay {
     /// Subscribes and unsubscribes as shards join and leave, and hands on
     /// what comes.
     pub(super) async fn serve_interests(self: &Arc<Self>, unstored: Subscriber) {
+        // Sessions' own channels are in no hub, so nobody joins them.
+        if let Ok(any) = Channel::sid("any") {
+            self.interests.join(&any, false);
+        }
         let mut tasks = JoinSet::new();
         tasks.spawn(Arc::clone(self).hand_on(unstored, true));
         let mut subscribed: HashMap<String, AbortHandle> = HashMap::new();

@@ -69,7 +69,8 @@ impl JetStreamRelay {
                 }
             }
         }
-        let found = self.read(&wanted, until.sequence).await.map_err(|error| unavailable(&error))?;
+        let found =
+            self.read(&wanted, until.sequence).await.map_err(|error| unavailable(&error))?;
         let mut by_channel: HashMap<Channel, Vec<Kept>> = HashMap::new();
         for kept in found {
             by_channel.entry(kept.publication.channel.clone()).or_default().push(kept);
@@ -108,8 +109,7 @@ impl JetStreamRelay {
         let HistoryQuery { channel, since, before, limit, newest_first } = query;
         let history = kept_by(&self.rules.load().of(&channel)).ok_or(RelayError::NoHistory)?;
         let head = self.ring.head();
-        let mut page =
-            HistoryPage { publications: Vec::new(), head, complete: true, more: false };
+        let mut page = HistoryPage { publications: Vec::new(), head, complete: true, more: false };
         let mut until = head.sequence;
         if let Some(offset) = &before {
             let sequence = offset.sequence_of(&channel);
@@ -177,10 +177,10 @@ impl JetStreamRelay {
             let end = until.min(first.saturating_sub(1));
             let behind: Vec<_> = rest.iter().filter(|(_, after)| *after < end).cloned().collect();
             let older: Vec<Vec<Kept>> = futures_util::stream::iter(behind)
-            .map(|(channel, after)| async move { self.read_stored(&channel, after, end).await })
-            .buffered(AT_ONCE)
-            .try_collect()
-            .await?;
+                .map(|(channel, after)| async move { self.read_stored(&channel, after, end).await })
+                .buffered(AT_ONCE)
+                .try_collect()
+                .await?;
             found.extend(older.into_iter().flatten());
             for (_, after) in &mut rest {
                 *after = (*after).max(end);
@@ -207,8 +207,7 @@ impl JetStreamRelay {
             let mut batch = self.api.batch(&self.stream, next, &subject, BATCH).await?;
             if batch.is_empty() {
                 // A replica may be behind; the leader is not.
-                let get =
-                    Get { seq: Some(next), next_by_subj: Some(&subject), ..Get::default() };
+                let get = Get { seq: Some(next), next_by_subj: Some(&subject), ..Get::default() };
                 batch.extend(self.api.get_from_leader(&self.stream, &get).await?);
             }
             let Some(last) = batch.last() else { break };
@@ -235,25 +234,34 @@ impl JetStreamRelay {
         if position.epoch != head.epoch {
             return Ok(false);
         }
-        if highest > head.sequence {
-            let info =
-                self.api.info(&self.stream).await.map_err(|error| unavailable(&error))?;
-            if info.state.last_seq < highest {
-                return Ok(false);
-            }
-            if let When::Later(there) = self.ring.when(highest) {
-                let _ = tokio::time::timeout(FEED_PATIENCE, there).await;
-            }
-            if self.ring.head().sequence < highest {
-                let behind = "this gateway is behind the one that the client was at";
-                return Err(RelayError::Unavailable(behind.to_owned()));
-            }
+        if !self.come_to(highest).await? {
+            return Ok(false);
         }
         if position.sequence == 0 {
             return Ok(true);
         }
         let time = self.stored_time(position.sequence).await?;
         Ok(time.is_none_or(|time| time == position.time))
+    }
+
+    /// Waits for the feed to come to a sequence. False: the stream isn't as
+    /// far.
+    pub(super) async fn come_to(&self, sequence: u64) -> Result<bool, RelayError> {
+        if sequence <= self.ring.head().sequence {
+            return Ok(true);
+        }
+        let info = self.api.info(&self.stream).await.map_err(|error| unavailable(&error))?;
+        if info.state.last_seq < sequence {
+            return Ok(false);
+        }
+        if let When::Later(there) = self.ring.when(sequence) {
+            let _ = tokio::time::timeout(FEED_PATIENCE, there).await;
+        }
+        if self.ring.head().sequence < sequence {
+            let behind = "this gateway is behind the one that the client was at";
+            return Err(RelayError::Unavailable(behind.to_owned()));
+        }
+        Ok(true)
     }
 
     /// When a sequence was stored, if it is still here.

@@ -122,8 +122,7 @@ impl Ring {
         let mut inner = self.lock();
         inner.head.sequence += 1;
         let (sequence, time) = (inner.head.sequence, inner.head.time);
-        let entry =
-            Entry { hash: 0, time, stored: false, expires: u64::MAX, publication: None };
+        let entry = Entry { hash: 0, time, stored: false, expires: u64::MAX, publication: None };
         inner.bytes += entry.bytes();
         inner.entries.push_back(entry);
         inner.trim(self.max_bytes, time);
@@ -143,8 +142,7 @@ impl Ring {
         debug_assert_eq!(position.sequence, inner.head.sequence + 1);
         inner.head = position;
         inner.times.note(position.sequence, position.time);
-        let entry =
-            Entry { hash, time: position.time, stored: true, expires, publication };
+        let entry = Entry { hash, time: position.time, stored: true, expires, publication };
         inner.bytes += entry.bytes();
         inner.entries.push_back(entry);
         inner.trim(self.max_bytes, position.time);
@@ -174,17 +172,16 @@ impl Ring {
         let mut inner = self.lock();
         let Some(ahead) = sequence.checked_sub(inner.first()) else { return When::Gone };
         let epoch = inner.head.epoch;
-        match usize::try_from(ahead).ok().and_then(|index| inner.entries.get(index)) {
-            Some(entry) => When::Known(Position { epoch, sequence, time: entry.time }),
-            None => {
-                let (sender, receiver) = oneshot::channel();
-                let waiting = inner.waiting.entry(sequence).or_default();
-                // Of those nobody waits for any more.
-                waiting.retain(|sender| !sender.is_closed());
-                waiting.push(sender);
-                When::Later(receiver)
-            }
+        let index = usize::try_from(ahead).ok();
+        if let Some(entry) = index.and_then(|index| inner.entries.get(index)) {
+            return When::Known(Position { epoch, sequence, time: entry.time });
         }
+        let (sender, receiver) = oneshot::channel();
+        let waiting = inner.waiting.entry(sequence).or_default();
+        // Of those nobody waits for any more.
+        waiting.retain(|sender| !sender.is_closed());
+        waiting.push(sender);
+        When::Later(receiver)
     }
 
     /// The first sequence from which on everything is here.

@@ -17,9 +17,7 @@ use super::connect::ConnectError;
 use super::subjects::Subjects;
 use super::unavailable;
 use crate::relay::embedded::Clock;
-use crate::relay::{
-    Claim, Fanout, FeedItem, Owner, RelayError, SessionRecord, Sessions,
-};
+use crate::relay::{Claim, Fanout, FeedItem, Owner, RelayError, SessionRecord, Sessions};
 
 mod bucket;
 mod closing;
@@ -32,6 +30,9 @@ use bucket::Bucket;
 const HEARTBEAT: Duration = Duration::from_secs(5);
 /// How often a write is tried anew after somebody else's.
 const TRIES: usize = 8;
+/// How often a claim is, and how long it waits in between.
+const CLAIM_TRIES: usize = 32;
+const CLAIM_DELAY: Duration = Duration::from_millis(20);
 
 /// The records of this gateway's sessions, and the way to all others'.
 pub struct JetStreamSessions {
@@ -120,7 +121,7 @@ impl JetStreamSessions {
                 }
             }
         };
-        let fences = async {
+        let news = async {
             while let Some(message) = fenced.next().await {
                 if let Ok(fence) = serde_json::from_slice::<Fence>(&message.payload) {
                     self.fence(&fence.pid, Owner(fence.owner)).await;
@@ -132,7 +133,7 @@ impl JetStreamSessions {
         }
         tokio::select! {
             () = heartbeat => {}
-            () = fences => {}
+            () = news => {}
             () = self.write_ends() => {}
             () = self.sweep_forever() => {}
         }
@@ -249,12 +250,10 @@ impl JetStreamSessions {
         entry: &Entry,
         revision: Option<u64>,
     ) -> Result<u64, ApiError> {
-        let value = serde_json::to_vec(entry)
-            .map_err(|error| ApiError::Malformed(error.to_string()))?;
+        let value =
+            serde_json::to_vec(entry).map_err(|error| ApiError::Malformed(error.to_string()))?;
         // A closed one goes by itself, some time after it stops to count.
-        let ttl = entry
-            .closed
-            .map(|_| self.max_disconnection.unwrap_or(0).saturating_add(60_000));
+        let ttl = entry.closed.map(|_| self.max_disconnection.unwrap_or(0).saturating_add(60_000));
         self.bucket.put(key, value.into(), ttl, revision).await
     }
 
@@ -399,11 +398,13 @@ impl Sessions for JetStreamSessions {
             {
                 return Ok(Claim::Unknown);
             }
-            for _ in 0..TRIES {
+            for _ in 0..CLAIM_TRIES {
                 let claim = self.claim_once(pid).await.map_err(|error| unavailable(&error))?;
                 if let Some(claim) = claim {
                     return Ok(claim);
                 }
+                // Out of step with the others.
+                tokio::time::sleep(CLAIM_DELAY.mul_f64(crate::relay::jetstream::jitter())).await;
             }
             Err(RelayError::Unavailable("too many connections claim one session".to_owned()))
         })

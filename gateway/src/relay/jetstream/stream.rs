@@ -55,7 +55,8 @@ pub fn wanted(subjects: &Subjects, rules: &Rules, replicas: usize) -> StreamConf
 /// and always the ticks and the users. Rules that cross were refused.
 fn covering(rules: &Rules) -> Vec<String> {
     let always = |text: &str| Pattern::new(text).ok();
-    let mut patterns: Vec<Pattern> = rules.histories().map(|(pattern, _)| pattern.clone()).collect();
+    let mut patterns: Vec<Pattern> =
+        rules.histories().map(|(pattern, _)| pattern.clone()).collect();
     patterns.extend(always("$user.>"));
     patterns.extend(always(TICK));
     let mut kept: Vec<String> = Vec::new();
@@ -96,16 +97,17 @@ pub async fn ensure(api: &Api, wanted: &StreamConfig) -> Result<StreamInfo, Conn
     let info = match api.info(&wanted.name).await {
         Ok(info) => info,
         Err(error) if error.is_no_stream() => match api.create(wanted).await {
-            // Another gateway may have been first, with other settings.
-            Ok(_) | Err(ApiError::Refused { .. }) => api.info(&wanted.name).await?,
+            Ok(info) => info,
+            // Another gateway may have been first, with other settings. Not
+            // all servers of a cluster know of a new stream at once.
+            Err(ApiError::Refused { .. }) => api.info(&wanted.name).await?,
             Err(error) => return Err(error.into()),
         },
         Err(error) => return Err(error.into()),
     };
     let differs = differences(wanted, &info.config);
-    let generation = |config: &StreamConfig| -> Option<u64> {
-        config.metadata.get(GENERATION)?.parse().ok()
-    };
+    let generation =
+        |config: &StreamConfig| -> Option<u64> { config.metadata.get(GENERATION)?.parse().ok() };
     let Some(theirs) = generation(&info.config) else {
         return Err(ConnectError::Foreign { stream: wanted.name.clone() });
     };

@@ -35,7 +35,8 @@ fn days_since_1970(year: u64, month: u64, day: u64) -> Option<u64> {
     const BEFORE_1970: u64 = 719_468;
     let year = if month <= 2 { year - 1 } else { year };
     let month_from_march = (month + 9) % 12;
-    let days = year * 365 + year / 4 - year / 100 + year / 400
+    let days = year * 365 + year / 4 - year / 100
+        + year / 400
         + (153 * month_from_march + 2) / 5
         + day.checked_sub(1)?;
     days.checked_sub(BEFORE_1970)

@@ -8,14 +8,13 @@ use bytes::Bytes;
 use hyper::body::Incoming;
 use hyper::{Request, Response};
 use tokio::net::TcpStream;
-use tokio::sync::oneshot;
 
-use super::code;
+use super::{code, has_engine};
 use crate::hub::{CloseReason, Outbox};
 use crate::protocol::engineio::{self as eio, Message as EioMessage, Packet, Wire};
 use crate::protocol::websocket::{self as ws, Message};
 use crate::session::engine::{Engine, Opening};
-use crate::shard::{Control, Shard};
+use crate::shard::{Control, Place, Shard};
 use crate::transport::http::switch_protocols;
 use crate::transport::request::ResponseBody;
 use crate::transport::websocket::{self, Inbound, into_stream};
@@ -34,6 +33,7 @@ pub(super) fn open(
     shard: &Rc<Shard>,
     mut request: Request<Incoming>,
     opening: Opening,
+    place: Place,
 ) -> Result<Response<ResponseBody>, u8> {
     let answer = switch_protocols(&request).map_err(|_| code::BAD_REQUEST)?;
     let upgrade = hyper::upgrade::on(&mut request);
@@ -42,7 +42,7 @@ pub(super) fn open(
         let Ok(upgraded) = upgrade.await else { return };
         let Some((stream, leftover)) = into_stream(upgraded) else { return };
         let stream = Rc::new(stream);
-        let Ok(engine) = Engine::open(&inner, &*inner.app, &opening, true) else { return };
+        let Ok(engine) = Engine::open(&inner, &*inner.app, &opening, place, true) else { return };
         engine.outbox.attach_socket(stream.clone());
         engine.outbox.send(&EioMessage::One(engine.handshake()));
         run(&inner, engine, stream, leftover, None).await;
@@ -57,16 +57,8 @@ pub(super) async fn upgrade(
     sid: &str,
     owner: u8,
 ) -> Result<Response<ResponseBody>, u8> {
-    if owner == shard.index {
-        shard.engine(sid).ok_or(code::UNKNOWN_SID)?;
-    } else {
-        let (reply, answer) = oneshot::channel();
-        let remote = shard.shared.shards.get(owner).ok_or(code::UNKNOWN_SID)?;
-        let ask = Control::HasEngine { sid: sid.into(), reply };
-        remote.send(ask).await.map_err(|_| code::UNKNOWN_SID)?;
-        if !answer.await.unwrap_or(false) {
-            return Err(code::UNKNOWN_SID);
-        }
+    if !has_engine(shard, sid, owner).await {
+        return Err(code::UNKNOWN_SID);
     }
     let answer = switch_protocols(&request).map_err(|_| code::BAD_REQUEST)?;
     let upgrade = hyper::upgrade::on(&mut request);
@@ -123,7 +115,10 @@ async fn run(
         socket.engine.abort(reason);
     } else {
         // Polling goes on.
-        socket.engine.end_probe();
+        let probe = socket.probe.borrow_mut().take();
+        if let Some(probe) = probe {
+            socket.engine.end_probe(&probe);
+        }
     }
 }
 

@@ -46,18 +46,18 @@ impl Follower<'_> {
 
     async fn compare(&mut self) -> Result<Result<(), ApiError>, Stopped> {
         for recheck in 0..=RECHECKS {
-            let info = match self.relay.api.info(&self.relay.stream).await {
+            let info = match self.relay.feed_api.info(&self.relay.stream).await {
                 Ok(info) => info,
-                Err(error) if error.is_no_stream() => return self.new_life().await,
+                Err(error) if error.is_no_stream() => return self.new_life(false).await,
                 Err(error) => return Ok(Err(error)),
             };
             if epoch(&info) != Some(self.position.epoch) {
-                return self.new_life().await;
+                return self.new_life(false).await;
             }
             if info.state.last_seq >= self.position.sequence {
                 match self.is_same().await {
                     Ok(true) => self.owed = self.owed.max(info.state.last_seq),
-                    Ok(false) => return self.new_life().await,
+                    Ok(false) => return self.new_life(true).await,
                     Err(error) => return Ok(Err(error)),
                 }
                 return Ok(Ok(()));
@@ -66,7 +66,7 @@ impl Follower<'_> {
                 tokio::time::sleep(RECHECK_DELAY).await;
             }
         }
-        self.new_life().await
+        self.new_life(true).await
     }
 
     /// Whether the position's message is still the same, or gone.
@@ -75,20 +75,28 @@ impl Follower<'_> {
         if self.position.sequence == 0 {
             return Ok(true);
         }
-        let stored = self.relay.api.get_from_leader(&self.relay.stream, &get).await?;
+        let stored = self.relay.feed_api.get_from_leader(&self.relay.stream, &get).await?;
         Ok(stored.is_none_or(|stored| stored.time == self.position.time))
     }
 
     /// The stream began anew, or went back behind the position: no place
-    /// that anybody holds is one of it.
-    pub(super) async fn new_life(&mut self) -> Result<Result<(), ApiError>, Stopped> {
+    /// that anybody holds is one of it. Not `sure`: unless it turns out to be
+    /// there as ever (a server that comes back may not know of it at first).
+    pub(super) async fn new_life(&mut self, sure: bool) -> Result<Result<(), ApiError>, Stopped> {
         let info = match self.relay.ensure_stream().await {
             Ok(info) => info,
             Err(error) => return Ok(Err(error)),
         };
-        let Some(position) = head_of(&self.relay.api, &info) else {
+        let Some(position) = head_of(&self.relay.feed_api, &info) else {
             return Ok(Err(ApiError::Malformed("a stream without a time".to_owned())));
         };
+        let same =
+            position.epoch == self.position.epoch && position.sequence >= self.position.sequence;
+        if same && !sure {
+            self.owed = self.owed.max(position.sequence);
+            self.check = true;
+            return Ok(Err(ApiError::NoResponders));
+        }
         tracing::warn!(
             was = self.position.sequence,
             is = position.sequence,
@@ -110,10 +118,14 @@ impl Follower<'_> {
         let before = self.position;
         let mut seen = Seen::default();
         let filled = self.fill_from(until, &mut seen).await?;
+        if !seen.counts.is_empty() {
+            self.relay.metrics.relay_fills.inc();
+            self.relay.metrics.relay_filled.inc_by(seen.counts.values().sum::<usize>() as u64);
+        }
         if seen.missing > 0 {
             self.tell_lost(before, &seen).await?;
         }
-        if filled.is_ok() && self.relay.api.is_connected() {
+        if filled.is_ok() && self.relay.feed_api.is_connected() {
             self.relay.health.well();
         }
         Ok(filled)
@@ -128,7 +140,8 @@ impl Follower<'_> {
         while self.position.sequence < until {
             let from = self.position.sequence + 1;
             let count = usize::try_from(until - self.position.sequence).unwrap_or(BATCH).min(BATCH);
-            let batch = match self.relay.api.batch(&self.relay.stream, from, ">", count).await {
+            let batch = match self.relay.feed_api.batch(&self.relay.stream, from, ">", count).await
+            {
                 Ok(batch) => batch,
                 Err(error) => return Ok(Err(error)),
             };
@@ -171,7 +184,7 @@ impl Follower<'_> {
         let relay = self.relay;
         let from = self.position.sequence + 1;
         let get = Get { seq: Some(from), next_by_subj: Some(">"), ..Get::default() };
-        let stored = match relay.api.get_from_leader(&relay.stream, &get).await {
+        let stored = match relay.feed_api.get_from_leader(&relay.stream, &get).await {
             Ok(stored) => stored,
             Err(error) => return Ok(Err(error)),
         };
@@ -189,7 +202,7 @@ impl Follower<'_> {
             self.accept(&incoming).await?;
             return Ok(Ok(()));
         }
-        let info = match relay.api.info(&relay.stream).await {
+        let info = match relay.feed_api.info(&relay.stream).await {
             Ok(info) => info,
             Err(error) => return Ok(Err(error)),
         };
@@ -199,7 +212,7 @@ impl Follower<'_> {
             return Ok(Err(ApiError::Malformed("the stream is shorter than its feed".to_owned())));
         }
         // Between here and its end there is nothing any more.
-        let Some(position) = head_of(&self.relay.api, &info) else {
+        let Some(position) = head_of(&self.relay.feed_api, &info) else {
             return Ok(Err(ApiError::Malformed("a stream without a time".to_owned())));
         };
         self.step_over(position.sequence + 1, seen);

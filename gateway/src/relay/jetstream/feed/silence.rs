@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use tokio::time::Instant;
 
-use super::{Follower, far};
+use super::{Follower, Stopped, far};
 use crate::relay::jetstream::api::{ApiError, PubAck};
 
 /// How long an acknowledged sequence may take to come.
@@ -37,7 +37,7 @@ pub(super) struct Silence<'a> {
 
 // === impl Silence ===
 
-impl<'a> Silence<'a> {
+impl Silence<'_> {
     pub(super) fn new(interval: Duration) -> Self {
         let interval = interval.mul_f64(1.0 + 0.5 * crate::relay::jetstream::jitter());
         let next = Instant::now() + interval;
@@ -83,11 +83,11 @@ impl<'a> Silence<'a> {
 
 impl Follower<'_> {
     /// Silence: sends a tick; or it is too long since one was acknowledged.
-    pub(super) async fn tick(&mut self) {
+    pub(super) async fn tick(&mut self) -> Result<(), Stopped> {
         let now = Instant::now();
         if let Some((sequence, deadline)) = self.silence.expected {
             if deadline > now {
-                return;
+                return Ok(());
             }
             self.silence.expected = None;
             self.owed = self.owed.max(sequence);
@@ -99,11 +99,15 @@ impl Follower<'_> {
                 "the feed is blind: what was stored didn't come; another NATS server is tried"
             );
             self.relay.health.say("the feed is blind");
+            // Requests may well be answered; then what is missing comes now.
+            if let Err(error) = self.catch_up().await? {
+                self.relay.health.trouble(&error);
+            }
             self.relay.reconnect().await;
-            return;
+            return Ok(());
         }
         if self.silence.next > now || self.silence.sent.is_some() {
-            return;
+            return Ok(());
         }
         let relay = self.relay;
         self.silence.sent = Some(Box::pin(async move {
@@ -114,6 +118,7 @@ impl Follower<'_> {
                 .await
                 .unwrap_or(Err(ApiError::Timeout(ACK_TIMEOUT)))
         }));
+        Ok(())
     }
 
     /// The tick was stored, or not.

@@ -57,9 +57,12 @@ fn both_ways() {
     }
 }
 
+/// Payload, headers, and what they are.
+type Case = (&'static [u8], &'static [(&'static str, &'static str)], Value);
+
 #[test]
 fn payloads_of_apps() {
-    let cases: [(&'static [u8], &[(&str, &str)], Value); 8] = [
+    let cases: [Case; 8] = [
         (b" {\"a\":1}\n", &[], Value::Json(bytes("{\"a\":1}"))),
         (b"7", &[], Value::Json(bytes("7"))),
         (b"hello", &[], Value::Json(bytes("\"hello\""))),
@@ -101,7 +104,9 @@ fn undeliverable() {
 
 #[test]
 fn ids_of_apps() {
-    for (id, expected) in [("a/x", "x"), ("a/%C3%A9", "é"), ("b/x", "b/x"), ("x", "x"), ("a/%", "%")] {
+    for (id, expected) in
+        [("a/x", "x"), ("a/%C3%A9", "é"), ("b/x", "b/x"), ("x", "x"), ("a/%", "%")]
+    {
         let headers = headers(&[("Nats-Msg-Id", id)]);
         let content = decode("a", Some(&headers), &bytes("1"), 100).unwrap();
         assert_eq!(content.id.as_deref(), Some(expected));

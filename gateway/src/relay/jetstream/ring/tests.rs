@@ -15,6 +15,7 @@ fn position(sequence: u64, time: u64) -> Position {
     Position { epoch: 1, sequence, time }
 }
 
+#[allow(clippy::unnecessary_wraps)] // As the ring takes it.
 fn kept(name: &str, position: Position) -> Option<Kept> {
     let new = NewPublication::new(channel(name), "e", Value::json(&position.sequence));
     let publication = Publication {

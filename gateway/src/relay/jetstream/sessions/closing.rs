@@ -97,8 +97,7 @@ impl JetStreamSessions {
                         .is_some_and(|held| held.owner == owner && held.end == Some(end))
                     {
                         table.remove(pid);
-                    } else if let Some(held) =
-                        table.get_mut(pid).filter(|held| held.owner == owner)
+                    } else if let Some(held) = table.get_mut(pid).filter(|held| held.owner == owner)
                     {
                         held.revision = held.revision.max(revision);
                     }

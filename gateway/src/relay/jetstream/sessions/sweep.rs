@@ -6,7 +6,7 @@ use super::{Entry, JetStreamSessions};
 use crate::relay::jetstream::api::ApiError;
 
 /// Time between two sweeps, with jitter.
-const EVERY: Duration = Duration::from_secs(60);
+const EVERY: Duration = Duration::from_mins(1);
 /// Records that are looked at in one step.
 const PAGE: usize = 256;
 

@@ -18,7 +18,8 @@ fn times() {
 
 #[test]
 fn ttls() {
-    for (text, millis) in [("5", 5_000), ("1m30s", 90_000), ("1500ms", 1_000), ("1.5h", 5_400_000)] {
+    for (text, millis) in [("5", 5_000), ("1m30s", 90_000), ("1500ms", 1_000), ("1.5h", 5_400_000)]
+    {
         assert_eq!(parse_ttl(text), Some(millis), "{text}");
     }
     for text in ["never", "", "-1", "500ms", "5 s"] {
