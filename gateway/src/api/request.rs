@@ -9,7 +9,7 @@ use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode};
 use bytes::{Bytes, BytesMut};
-use gateway_config::Scope;
+use gateway_config::{Pattern, Scope};
 use http_body_util::BodyExt as _;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -39,6 +39,11 @@ impl Caller {
     /// Whether the caller may do this, on this channel.
     pub fn check(&self, scope: Scope, channel: Option<&Channel>) -> Result<(), Error> {
         self.0.as_ref().map_or(Ok(()), |identity| identity.check(scope, channel))
+    }
+
+    /// The channels that the caller may touch; every channel when empty.
+    pub fn channels(&self) -> &[Pattern] {
+        self.0.as_ref().map_or(&[], |identity| identity.channels())
     }
 }
 
