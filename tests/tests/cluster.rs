@@ -83,7 +83,8 @@ impl Cluster {
             let mut connections = JoinSet::new();
             for count in 0_u64.. {
                 let (mut client, _) = listener.accept().await.unwrap();
-                let chosen = RandomState::new().hash_one(count) as usize % targets.len();
+                let random = RandomState::new().hash_one(count) % targets.len() as u64;
+                let chosen = usize::try_from(random).unwrap();
                 let target = targets[chosen].clone();
                 connections.spawn(async move {
                     if let Ok(mut server) = TcpStream::connect(target).await {

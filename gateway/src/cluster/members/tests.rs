@@ -51,7 +51,7 @@ fn who_hears_nobody_at_all_removes_nobody() {
     roll.heard_myself(back);
     assert!(roll.expire(&members, back).is_empty(), "the other has its time again");
     let later = back + Duration::from_secs(7);
-    roll.heard_myself(later - Duration::from_secs(3));
+    roll.heard_myself(back + Duration::from_secs(4));
     roll.heard_myself(later);
     assert_eq!(roll.expire(&members, later), [ONE]);
 }
