@@ -36,6 +36,29 @@ pub fn endpoint(gateway: &Gateway, transport: &str) -> String {
     format!("{base}/socket.io/?EIO=4&transport={transport}")
 }
 
+/// A WebSocket session, past the Engine.IO handshake.
+///
+/// # Panics
+///
+/// When it is not answered as the protocol says.
+pub async fn open(gateway: &Gateway) -> WebSocket {
+    let mut socket = WebSocket::connect(&endpoint(gateway, "websocket")).await;
+    assert!(socket.text().await.starts_with("0{"));
+    socket
+}
+
+/// The same with the main namespace joined.
+///
+/// # Panics
+///
+/// When it is refused.
+pub async fn joined(gateway: &Gateway) -> WebSocket {
+    let mut socket = open(gateway).await;
+    socket.send("40").await;
+    assert!(socket.text().await.starts_with("40{"));
+    socket
+}
+
 // === impl PendingPoll ===
 
 impl PendingPoll {

@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use serde_json::Value;
-use tests::engineio::{Polling, SEPARATOR, endpoint};
+use tests::engineio::{Polling, SEPARATOR, endpoint, joined, open};
 use tests::http::{Reply, get, raw, request, send};
 use tests::patience::eventually;
 use tests::websocket::{Frame, WebSocket};
@@ -36,21 +36,6 @@ fn question(id: u32) -> String {
 /// Whether a packet is the ack of it.
 fn is_answer(packet: &str, id: u32) -> bool {
     packet.starts_with(&format!("43{id}["))
-}
-
-/// A WebSocket session, past its handshake.
-async fn open(gateway: &Gateway) -> WebSocket {
-    let mut socket = WebSocket::connect(&endpoint(gateway, "websocket")).await;
-    assert!(socket.text().await.starts_with("0{"));
-    socket
-}
-
-/// The same with the main namespace joined.
-async fn joined(gateway: &Gateway) -> WebSocket {
-    let mut socket = open(gateway).await;
-    socket.send("40").await;
-    assert!(socket.text().await.starts_with("40{"));
-    socket
 }
 
 /// A WebSocket that has probed a session and been answered.

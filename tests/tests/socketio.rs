@@ -3,26 +3,11 @@
 
 use serde_json::Value;
 use tests::Gateway;
-use tests::engineio::{Polling, endpoint};
+use tests::engineio::{Polling, joined, open};
 use tests::websocket::{Frame, WebSocket};
 
 /// Two namespaces and no recovery: CONNECT is answered with `{sid}` alone.
 const PLAIN: &str = r#"{"socketio": {"namespaces": ["/", "/custom"], "recovery": "off"}}"#;
-
-/// A WebSocket session, past the Engine.IO handshake.
-async fn open(gateway: &Gateway) -> WebSocket {
-    let mut socket = WebSocket::connect(&endpoint(gateway, "websocket")).await;
-    assert!(socket.text().await.starts_with("0{"));
-    socket
-}
-
-/// The same with the main namespace joined.
-async fn joined(gateway: &Gateway) -> WebSocket {
-    let mut socket = open(gateway).await;
-    socket.send("40").await;
-    assert!(socket.text().await.starts_with("40{"));
-    socket
-}
 
 /// Asks a question; asserts that its ack comes next.
 async fn assert_works(socket: &mut WebSocket, id: u32, what: &str) {
