@@ -156,10 +156,13 @@ pub async fn read_body(
     limit: usize,
     timeout: Duration,
 ) -> Result<Bytes, Problem> {
-    require_json(headers)?;
     let announced = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok());
     let announced = announced.and_then(|value| value.parse::<u64>().ok());
     let read = async {
+        if let Err(refusal) = require_json(headers) {
+            discard(body, limit).await;
+            return Err(refusal);
+        }
         if announced.is_some_and(|length| length > limit as u64) {
             discard(body, limit).await;
             return Err(too_large(limit));

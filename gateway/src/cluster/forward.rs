@@ -9,10 +9,12 @@ use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use hyper::header::{self, HeaderValue};
+use hyper::upgrade::Upgraded;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::net::TcpStream;
 
 use super::{Cluster, Member};
 use crate::session::engine::{BodyError, PollResponse};
@@ -143,6 +145,13 @@ impl Forwarder {
             () = member.gone.cancelled() => Err(Gone),
         }
     }
+}
+
+/// Takes the socket out of a connection to another gateway that has been
+/// upgraded, with the bytes that came behind its handshake.
+pub fn into_stream(upgraded: Upgraded) -> Option<(TcpStream, Bytes)> {
+    let parts = upgraded.downcast::<TokioIo<TcpStream>>().ok()?;
+    Some((parts.io.into_inner(), parts.read_buf))
 }
 
 /// What a stamp for a peer request covers: it is good at one gateway, for one

@@ -14,7 +14,7 @@ use hyper::header::{self, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioTimer;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinSet;
@@ -25,6 +25,7 @@ use super::signer::Refusal;
 use crate::protocol::websocket::accept_key;
 use crate::session::engine::{BodyError, PollResponse};
 use crate::shard::{Control, ShardHandle, Shared};
+use crate::transport::patient::Patient;
 use crate::transport::request::{Query, wants_websocket};
 use crate::transport::websocket::into_stream;
 
@@ -85,10 +86,11 @@ async fn serve_one(shared: &Arc<Shared>, upgrades: &TaskTracker, stream: TcpStre
         let (shared, upgrades) = (shared.clone(), upgrades.clone());
         async move { Ok::<_, Infallible>(handle(&shared, &upgrades, request).await) }
     });
+    let patience = shared.config.socketio.ping_timeout.get();
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_TIMEOUT)
-        .serve_connection(TokioIo::new(stream), service)
+        .serve_connection(Patient::new(stream, patience), service)
         .with_upgrades();
     if let Err(error) = connection.await {
         tracing::trace!(%error, "another gateway's connection ended");

@@ -3,6 +3,7 @@
 
 use std::rc::Rc;
 
+use futures_util::StreamExt as _;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -16,6 +17,8 @@ use crate::shard::Shard;
 
 /// Sessions that one shard lists for one user.
 const LISTED: usize = 1_000;
+/// Sessions that are changed at once; each waits for its record to be written.
+const AT_ONCE: usize = 64;
 
 /// What is done with a user's sessions.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,15 +63,20 @@ impl Shard {
 
     /// Does something with the sessions of a user; how many it hit.
     pub async fn command(&self, user: &str, command: &UserCommand) -> u64 {
-        let mut hit = 0;
-        for session in self.of_user(user) {
-            match session.command(command).await {
-                Ok(true) => hit += 1,
-                Ok(false) => {}
-                Err(error) => tracing::warn!(%error, "a session doesn't follow the API"),
-            }
-        }
-        hit
+        let sessions = futures_util::stream::iter(self.of_user(user));
+        let done = sessions.map(|session| async move { session.command(command).await });
+        done.buffer_unordered(AT_ONCE)
+            .fold(0, |hit, done| async move {
+                match done {
+                    Ok(true) => hit + 1,
+                    Ok(false) => hit,
+                    Err(error) => {
+                        tracing::warn!(%error, "a session doesn't follow the API");
+                        hit
+                    }
+                }
+            })
+            .await
     }
 
     fn of_user(&self, user: &str) -> Vec<Rc<Session>> {
@@ -100,7 +108,7 @@ impl Session {
     async fn command(self: &Rc<Self>, command: &UserCommand) -> Result<bool, Error> {
         match command {
             UserCommand::Disconnect { reconnect } => {
-                self.disconnect(*reconnect);
+                self.disconnect(*reconnect).await?;
                 Ok(true)
             }
             UserCommand::Subscribe(channel) => self.add(&Channel::new(channel)?).await,
@@ -110,7 +118,7 @@ impl Session {
 
     /// Closes the connection. A client that is to come back keeps its
     /// namespace, or else it would stay away.
-    fn disconnect(&self, reconnect: bool) {
+    async fn disconnect(&self, reconnect: bool) -> Result<(), Error> {
         let last = match self.protocol() {
             Protocol::Socketio => {
                 if !reconnect {
@@ -126,8 +134,13 @@ impl Session {
             Protocol::Sse => None,
         };
         self.shard.close_session(self, last, CloseReason::ForcedClose);
+        let held = self.pid().zip(self.owner());
         // A client may take its time with the close; it is gone all the same.
         self.end(!reconnect);
+        if let Some((pid, owner)) = held.filter(|_| !reconnect) {
+            self.shard.shared.relay.sessions().revoke(&pid, owner).await?;
+        }
+        Ok(())
     }
 
     /// Subscribes it for the API, which asks no grant.

@@ -29,7 +29,6 @@ pub(super) fn check(config: &Config, findings: &mut Findings) {
             Err(message) => findings.add(path, message),
         }
     }
-    peers(config, &good, findings);
     if !config.insecure {
         let off_loopback =
             |path: &str| good.iter().any(|(have, listen)| *have == path && !listen.is_loopback());
@@ -55,6 +54,7 @@ pub(super) fn check(config: &Config, findings: &mut Findings) {
             );
         }
     }
+    peers(config, &good, findings);
     for (index, origin) in config.client.allowed_origins.iter().enumerate() {
         if let Err(message) = origin_form(origin) {
             findings.add(format!("client.allowedOrigins[{index}]"), message);

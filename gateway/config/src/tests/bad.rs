@@ -320,11 +320,11 @@ push.yaml:1:143: api.keys[1].scopes: is empty, so the key could do nothing; list
     ),
     (
         "peer: {listen: ':8082'}",
-        "push.yaml:1:8: peer.listen: strangers could speak for clients here; set `peer.secret`, or listen on 127.0.0.1 (`insecure: true` turns this check off)\npush.yaml:1:8: peer.advertise: is missing; `peer.listen` is every address of this machine, so say at which one other gateways reach it",
+        "push.yaml:1:16: peer.listen: strangers could speak for clients here; set `peer.secret`, or listen on 127.0.0.1 (`insecure: true` turns this check off)\npush.yaml:1:1: peer.advertise: is missing; `peer.listen` is every address of this machine, so say at which one other gateways reach it",
     ),
     (
         "peer: {secret: s, listen: 127.0.0.1:8082, advertise: 0.0.0.0:8082}",
-        "push.yaml:1:43: peer.advertise: takes the one address that other gateways connect to",
+        "push.yaml:1:54: peer.advertise: takes the one address that other gateways connect to",
     ),
     (
         "peer: {tls: {cert: a}}",

@@ -12,7 +12,7 @@ use tokio::io::{AsyncWriteExt as _, copy_bidirectional_with_sizes};
 use tokio::net::TcpStream;
 
 use super::{code, full, read_body};
-use crate::cluster::forward::Gone;
+use crate::cluster::forward::{self, Gone};
 use crate::cluster::{Member, Passing};
 use crate::session::engine::{BodyError, PollResponse};
 use crate::shard::Shard;
@@ -124,7 +124,7 @@ pub(super) async fn upgrade(
     let upgrade = hyper::upgrade::on(&mut request);
     let inner = shard.clone();
     shard.tasks.spawn_local(async move {
-        let owner = hyper::upgrade::on(taken).await.ok().and_then(into_stream);
+        let owner = hyper::upgrade::on(taken).await.ok().and_then(forward::into_stream);
         let client = upgrade.await.ok().and_then(into_stream);
         if let (Some(client), Some(owner)) = (client, owner) {
             Splice { member, client, owner }.run(&inner, passing).await;
