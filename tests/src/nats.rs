@@ -103,7 +103,7 @@ impl Nats {
                 let _ = writeln!(
                     text,
                     "cluster {{ name: test, listen: \"127.0.0.1:{route}\", advertise: \"127.0.0.1:{}\", \
-                     pool_size: 1, routes: [{}] }}",
+                     no_advertise: true, pool_size: 1, routes: [{}] }}",
                     doors.door(index),
                     peers.join(", ")
                 );

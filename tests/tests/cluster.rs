@@ -2,10 +2,9 @@
 //! without affinity, against forgers, when one is killed, and for the API.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
-use std::hash::{BuildHasher as _, RandomState};
-
 use serde_json::{Value, json};
 use tests::api::{call, metric, read, say, status};
+use tests::balancer::{Balancer, Targets};
 use tests::engineio::Polling;
 use tests::http::get;
 use tests::nats::Nats;
@@ -13,7 +12,6 @@ use tests::patience::eventually;
 use tests::sse::Sse;
 use tests::websocket::{Frame, WebSocket};
 use tests::{Gateway, patiently};
-use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
 #[path = "cluster/answers.rs"]
@@ -22,6 +20,8 @@ mod answers;
 mod forged;
 #[path = "cluster/killed.rs"]
 mod killed;
+#[path = "cluster/silence.rs"]
+mod silence;
 
 const SECRET: &str = "a-secret-between-the-gateways-of-a-suite";
 
@@ -72,28 +72,12 @@ impl Cluster {
         sum
     }
 
-    /// A TCP balancer that sends every connection to any gateway.
-    async fn balancer(&self) -> (String, JoinSet<()>) {
-        let targets: Vec<String> =
-            self.gateways.iter().map(|gateway| gateway.client_address().to_owned()).collect();
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap().to_string();
-        let mut tasks = JoinSet::new();
-        tasks.spawn(async move {
-            let mut connections = JoinSet::new();
-            for count in 0_u64.. {
-                let (mut client, _) = listener.accept().await.unwrap();
-                let random = RandomState::new().hash_one(count) % targets.len() as u64;
-                let chosen = usize::try_from(random).unwrap();
-                let target = targets[chosen].clone();
-                connections.spawn(async move {
-                    if let Ok(mut server) = TcpStream::connect(target).await {
-                        let _ = tokio::io::copy_bidirectional(&mut client, &mut server).await;
-                    }
-                });
-            }
-        });
-        (address, tasks)
+    /// A balancer that sends every connection to any gateway.
+    async fn balancer(&self) -> Balancer {
+        let targets = Targets::default();
+        let addresses = self.gateways.iter().map(|gateway| gateway.client_address().to_owned());
+        targets.set(addresses.collect());
+        Balancer::start(targets).await
     }
 }
 
@@ -172,7 +156,8 @@ async fn clients_of_every_kind_live_behind_a_balancer_that_picks_at_random() {
     const EACH: usize = 6;
     const COUNT: u64 = 20;
     let cluster = Cluster::start("").await;
-    let (address, balancer) = cluster.balancer().await;
+    let balancer = cluster.balancer().await;
+    let address = balancer.address();
     let url = |transport| format!("http://{address}/socket.io/?EIO=4&transport={transport}");
     let mut clients = JoinSet::new();
     let (ready, mut is_ready) = tokio::sync::mpsc::channel::<()>(100);
@@ -252,7 +237,6 @@ async fn clients_of_every_kind_live_behind_a_balancer_that_picks_at_random() {
         cluster.metric("push_peer_splices").await == 0.0
     })
     .await;
-    drop(balancer);
 }
 
 #[tokio::test]
