@@ -31,7 +31,7 @@ const ANSWER: Duration = Duration::from_secs(3);
 /// Pause of a publisher that was refused.
 const AGAIN: Duration = Duration::from_millis(100);
 /// How long the clients have after the last fault.
-const SETTLE: Duration = Duration::from_secs(60);
+const SETTLE: Duration = Duration::from_mins(1);
 
 /// What happens, and to how many.
 #[derive(Clone, Debug)]
@@ -39,9 +39,9 @@ pub struct Scenario {
     /// Clients, of all kinds in turn.
     pub clients: usize,
     /// Channels; each client subscribes to two.
-    pub channels: usize,
+    pub channels: u32,
     /// Publications a second, over all channels.
-    pub per_second: u64,
+    pub per_second: u32,
     /// When what happens, after the first publication.
     pub faults: Vec<(Duration, Fault)>,
     /// When publishing ends.
@@ -233,7 +233,7 @@ impl Scenario {
         stop: &CancellationToken,
         retries: &Arc<AtomicU64>,
     ) -> JoinSet<(String, u64)> {
-        let pace = Duration::from_secs(self.channels as u64).div_f64(self.per_second as f64);
+        let pace = Duration::from_secs(1) * self.channels / self.per_second;
         let servers: Vec<_> = world.nats.url().split(',').map(str::to_owned).collect();
         let client = async_nats::ConnectOptions::new()
             .request_timeout(Some(ANSWER))

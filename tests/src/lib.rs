@@ -20,6 +20,7 @@
 //! - [`fleet`]: many clients of every kind that come back by themselves
 //! - [`kill`]: gateways and servers die, and every client ends with the stream's
 //!   content
+//! - [`storm`]: a gateway with thousands of clients is killed
 //! - [`relay`]: a relay with its feeds, whichever relay it is; this one is
 //!   tried from inside
 //!
@@ -45,6 +46,7 @@ pub mod plain;
 pub mod relay;
 pub mod socketio;
 pub mod sse;
+pub mod storm;
 pub mod token;
 pub mod websocket;
 

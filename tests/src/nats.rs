@@ -23,6 +23,8 @@ pub struct Nats {
 struct Server {
     name: String,
     port: u16,
+    /// Of its monitoring page.
+    monitor: u16,
     config: PathBuf,
     child: Option<Child>,
 }
@@ -91,9 +93,10 @@ impl Nats {
             let name = format!("n{index}");
             let store = dir.join(&name);
             std::fs::create_dir_all(&store).unwrap();
-            let port = free_port();
+            let (port, monitor) = (free_port(), free_port());
             let mut text = format!(
-                "server_name: {name}\nlisten: \"127.0.0.1:{port}\"\njetstream {{ store_dir: \"{}\" }}\n",
+                "server_name: {name}\nlisten: \"127.0.0.1:{port}\"\nhttp: \"127.0.0.1:{monitor}\"\n\
+                 jetstream {{ store_dir: \"{}\" }}\n",
                 store.display()
             );
             if count > 1 {
@@ -111,7 +114,7 @@ impl Nats {
             text += extra;
             let config = dir.join(format!("{name}.conf"));
             std::fs::write(&config, text).unwrap();
-            servers.push(Server { name, port, config, child: None });
+            servers.push(Server { name, port, monitor, config, child: None });
         }
         let mut nats = Self { servers, routes: doors, dir };
         for index in 0..count {
@@ -130,6 +133,27 @@ impl Nats {
     /// One server's address.
     pub fn url_of(&self, index: usize) -> String {
         format!("nats://127.0.0.1:{}", self.servers[index].port)
+    }
+
+    /// Subscriptions of all clients of all servers.
+    ///
+    /// # Panics
+    ///
+    /// When a server doesn't say.
+    pub async fn subscriptions(&self) -> u64 {
+        let mut sum = 0;
+        for server in &self.servers {
+            let url = format!("http://127.0.0.1:{}/connz?limit=1024", server.monitor);
+            let answer = crate::http::get(&url).await.json();
+            let connections = answer["connections"].as_array().expect("a list").iter();
+            sum += connections.map(|c| c["subscriptions"].as_u64().unwrap_or(0)).sum::<u64>();
+        }
+        sum
+    }
+
+    /// Processes of the servers that run, as in [`crate::cpu::Cpu`].
+    pub fn pids(&self) -> Vec<u32> {
+        self.servers.iter().filter_map(|server| server.child.as_ref()).map(Child::id).collect()
     }
 
     /// Which server listens on a port.

@@ -14,7 +14,7 @@ const PROMISED: Duration = Duration::from_secs(10);
 
 #[tokio::test]
 async fn what_was_published_while_a_gateways_nats_server_stood_still_arrives() {
-    let mut nats = tokio::task::spawn_blocking(Nats::cluster).await.unwrap();
+    let mut nats = Nats::cluster();
     let config = |url: &str| {
         format!(
             "peer: {{secret: {SECRET}}}\nrelay: {{url: '{url}', replicas: 3}}\n\
