@@ -229,8 +229,10 @@ pub fn binary() -> &'static Path {
             return named.into();
         }
         let suite = std::env::current_exe().expect("a running program has a path");
-        // target/<profile>/deps/<suite>
-        let profile = suite.parent().and_then(Path::parent).expect("a suite is in target/");
+        // target/<profile>/deps/<suite>, or target/<profile>/<program>
+        let folder = suite.parent().expect("a suite is in target/");
+        let profile = if folder.ends_with("deps") { folder.parent() } else { Some(folder) };
+        let profile = profile.expect("a suite is in target/");
         let path = profile.join("push-gateway");
         let built = std::fs::metadata(&path).and_then(|meta| meta.modified());
         let Ok(built) = built else {

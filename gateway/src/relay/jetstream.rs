@@ -140,8 +140,20 @@ impl JetStreamRelay {
         let api = Api::new(connection.client.clone(), clock.clone());
         let subjects = Subjects::new(&config.prefix);
         let applied = rules.load_full();
-        let info =
-            stream::ensure(&api, &stream::wanted(&subjects, &applied, config.replicas)).await?;
+        let wanted = stream::wanted(&subjects, &applied, config.replicas);
+        let info = match stream::ensure(&api, &wanted).await {
+            // This server may be cut off from the stream's leader, or there
+            // is none at the moment: another one is asked.
+            Err(ConnectError::Api(error)) if error.passes() => {
+                tracing::warn!(%error, "the stream doesn't answer; another NATS server is asked");
+                let unreachable = |error: async_nats::client::ReconnectError| {
+                    ConnectError::Connect(error.to_string())
+                };
+                connection.client.force_reconnect().await.map_err(unreachable)?;
+                stream::ensure(&api, &wanted).await?
+            }
+            result => result?,
+        };
         let unreachable =
             |error: async_nats::SubscribeError| ConnectError::Connect(error.to_string());
         let live = connection.client.subscribe(subjects.all_live()).await.map_err(unreachable)?;

@@ -109,6 +109,24 @@ impl Connection {
     /// Connects to the first server that answers.
     pub async fn open(config: &RelayConfig, name: &str) -> Result<Self, ConnectError> {
         let choice = Arc::new(ServerChoice::default());
+        let mut left = addresses(&config.url)?.len();
+        loop {
+            // Each attempt takes one server, and never the last one's.
+            match Self::attempt(config, name, choice.clone()).await {
+                Err(ConnectError::Connect(error)) if left > 1 => {
+                    tracing::debug!(%error, "another NATS server is tried");
+                    left -= 1;
+                }
+                result => return result,
+            }
+        }
+    }
+
+    async fn attempt(
+        config: &RelayConfig,
+        name: &str,
+        choice: Arc<ServerChoice>,
+    ) -> Result<Self, ConnectError> {
         let (connected_sender, connected) = watch::channel(0);
         let (dropped_sender, dropped) = watch::channel(0);
         let options = options(config).await?;
