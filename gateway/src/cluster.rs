@@ -119,6 +119,11 @@ impl Cluster {
         (before < most).then_some(passing)
     }
 
+    /// How many there are.
+    pub fn passing(&self) -> usize {
+        self.passing.load(Ordering::Relaxed)
+    }
+
     fn refused(&self, refusal: signer::Refusal) {
         let label = crate::metrics::ReasonLabel { reason: refusal.label() };
         self.metrics.peer_refused.get_or_create(&label).inc();

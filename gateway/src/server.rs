@@ -193,6 +193,7 @@ impl Running {
             shards,
             cluster,
             accepting: AtomicBool::new(true),
+            leaving: CancellationToken::new(),
             connections: AtomicUsize::new(0),
             config: config.clone(),
         });
@@ -351,8 +352,9 @@ impl Running {
     }
 
     /// Refuses new sessions after `drain.delay`, and closes those there are
-    /// evenly over `drain.period`. Ready when none is left, or when the time
-    /// is over.
+    /// evenly over `drain.period`, with the sockets of other gateways' sessions
+    /// that pass through here. Ready when none is left, or when the time is
+    /// over.
     pub async fn drain_sessions(&self) {
         if self.drain.draining.swap(true, Ordering::Relaxed) {
             return;
@@ -363,11 +365,16 @@ impl Running {
         let period = self.config.drain.period.get();
         tokio::time::sleep(delay).await;
         self.shared.accepting.store(false, Ordering::Relaxed);
+        // A client that polls finds another way to its session with its next
+        // request, while this gateway is there to be asked for it.
+        self.shared.leaving.cancel();
         let open = self.shared.connections.load(Ordering::Relaxed);
         tracing::info!(connections = open, "draining");
         let gone = async {
             self.shared.shards.drain(period).await;
-            while self.shared.connections.load(Ordering::Relaxed) > 0 {
+            while self.shared.connections.load(Ordering::Relaxed) > 0
+                || self.shared.cluster.passing() > 0
+            {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         };
@@ -381,6 +388,7 @@ impl Running {
 
     /// Stops everything; requests in flight finish.
     pub fn stop(self) {
+        self.shared.leaving.cancel();
         self.stop.cancel();
         for thread in self.threads.into_iter().chain(self.relay.into_thread()) {
             if thread.join().is_err() {

@@ -22,6 +22,7 @@ use arc_swap::ArcSwap;
 use gateway_config::{Config, Limits, Recovery};
 use slab::Slab;
 use tokio::sync::{Notify, mpsc};
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::auth::access::Access;
@@ -92,6 +93,9 @@ pub struct Shared {
     pub cluster: Arc<Cluster>,
     /// False: new sessions are refused.
     pub accepting: AtomicBool,
+    /// Cancelled when this gateway is left: HTTP connections end with the
+    /// request that they are at.
+    pub leaving: CancellationToken,
     /// Open client connections of all shards.
     pub connections: AtomicUsize,
 }
@@ -118,6 +122,9 @@ pub struct Shard {
     /// Connections that have no engine: `/ws` and `/sse`, each with what is
     /// said to it last.
     pub others: RefCell<Slab<(Rc<Outbox>, Option<Wire>)>>,
+    /// WebSockets of other gateways' sessions that pass through here;
+    /// cancelled, they end.
+    pub splices: RefCell<Slab<CancellationToken>>,
     /// Answers new Engine.IO sessions.
     pub app: Box<dyn EngineApp>,
     /// Every task of the shard.
@@ -208,6 +215,7 @@ impl Shard {
             sessions: RefCell::default(),
             pids: RefCell::default(),
             others: RefCell::default(),
+            splices: RefCell::default(),
             app: app(weak.clone()),
             tasks: TaskTracker::new(),
             ping: Wire::text(&[b"2"]),

@@ -30,6 +30,8 @@ const GATEWAYS: usize = 3;
 const ANSWER: Duration = Duration::from_secs(3);
 /// Pause of a publisher that was refused.
 const AGAIN: Duration = Duration::from_millis(100);
+/// How long a gateway may take to find a stream that answers.
+const START: Duration = Duration::from_mins(1);
 /// How long the clients have after the last fault.
 const SETTLE: Duration = Duration::from_mins(1);
 
@@ -53,6 +55,8 @@ pub struct Scenario {
 pub enum Fault {
     /// SIGKILL to a gateway.
     KillGateway(usize),
+    /// SIGTERM to a gateway; the balancer stops choosing it.
+    DrainGateway(usize),
     /// Another one in its place.
     StartGateway(usize),
     /// SIGKILL to a NATS server.
@@ -112,6 +116,8 @@ struct World {
     nats: Nats,
     config: String,
     gateways: Vec<Option<Gateway>>,
+    starting: JoinSet<(usize, Gateway)>,
+    leaving: Vec<Gateway>,
     clients: Targets,
     apis: Targets,
 }
@@ -177,6 +183,21 @@ impl Scenario {
         Self { clients: 60, channels: 10, per_second: 60, faults, end: Duration::from_secs(25) }
     }
 
+    /// One gateway after the other is sent away and replaced.
+    pub fn rollout() -> Self {
+        use Fault::{DrainGateway, StartGateway};
+        let at = |seconds, fault| (Duration::from_secs(seconds), fault);
+        let faults = vec![
+            at(1, StartGateway(3)),
+            at(2, DrainGateway(0)),
+            at(8, StartGateway(0)),
+            at(9, DrainGateway(1)),
+            at(15, StartGateway(1)),
+            at(16, DrainGateway(2)),
+        ];
+        Self { clients: 60, channels: 10, per_second: 60, faults, end: Duration::from_secs(22) }
+    }
+
     /// Runs it; prints what happens.
     ///
     /// # Panics
@@ -192,12 +213,16 @@ impl Scenario {
         let publishers = self.publish(&world, &stop, &retries).await;
         let begin = Instant::now();
         for (at, fault) in &self.faults {
-            sleep_until(begin + *at).await;
-            println!("{:>3} s  {fault:?}", at.as_secs());
-            world.suffer(*fault);
+            world.wait_until(begin + *at).await;
+            println!("{:>3} s  {fault:?}", begin.elapsed().as_secs());
+            world.suffer(*fault).await;
         }
-        sleep_until(begin + self.end).await;
+        world.wait_until(begin + self.end).await;
+        world.all_started().await;
         stop.cancel();
+        for gateway in &mut world.leaving {
+            assert_eq!(gateway.ended().await, Some(0), "a drained gateway's end");
+        }
         let acknowledged: BTreeMap<String, u64> = publishers.join_all().await.into_iter().collect();
         let stored = world.stored().await;
         let last = stored.iter().filter_map(|(name, all)| Some((name.clone(), *all.last()?)));
@@ -312,6 +337,7 @@ impl World {
         let config = format!(
             "relay: {{url: '{}', replicas: 3}}\n\
              peer: {{secret: a-secret-between-gateways-under-fire, listen: '127.0.0.1:0'}}\n\
+             drain: {{delay: 1s, period: 4s}}\n\
              channels: [{{match: 'kill.>', history: {{maxMessages: 100000, maxAge: 1h}}}}]\n",
             nats.url()
         );
@@ -319,6 +345,8 @@ impl World {
             nats,
             config,
             gateways: Vec::new(),
+            starting: JoinSet::new(),
+            leaving: Vec::new(),
             clients: Targets::default(),
             apis: Targets::default(),
         };
@@ -335,12 +363,62 @@ impl World {
         world
     }
 
-    fn suffer(&mut self, fault: Fault) {
+    /// Waits; gateways that have started meanwhile are chosen from now on.
+    async fn wait_until(&mut self, time: Instant) {
+        loop {
+            tokio::select! {
+                Some(started) = self.starting.join_next(), if !self.starting.is_empty() => {
+                    self.started(started.expect("starting doesn't panic"));
+                }
+                () = sleep_until(time) => return,
+            }
+        }
+    }
+
+    async fn all_started(&mut self) {
+        while let Some(started) = self.starting.join_next().await {
+            self.started(started.expect("starting doesn't panic"));
+        }
+    }
+
+    fn started(&mut self, (index, gateway): (usize, Gateway)) {
+        println!("       gateway {index} is there");
+        self.gateways[index] = Some(gateway);
+        self.point();
+    }
+
+    /// The gateway, which may still be starting: it needs a stream that
+    /// answers, and a fault may be in its way.
+    async fn take(&mut self, index: usize) -> Gateway {
+        if self.gateways[index].is_none() {
+            self.all_started().await;
+        }
+        self.gateways[index].take().expect("it was started")
+    }
+
+    async fn suffer(&mut self, fault: Fault) {
         match fault {
             // SIGKILL.
-            Fault::KillGateway(index) => self.gateways[index] = None,
+            Fault::KillGateway(index) => drop(self.take(index).await),
+            Fault::DrainGateway(index) => {
+                let leaving = self.take(index).await;
+                leaving.signal("TERM");
+                self.leaving.push(leaving);
+            }
             Fault::StartGateway(index) => {
-                self.gateways[index] = Some(Gateway::start(&self.config));
+                if index == self.gateways.len() {
+                    self.gateways.push(None);
+                }
+                let config = self.config.clone();
+                self.starting.spawn_blocking(move || {
+                    let begin = std::time::Instant::now();
+                    loop {
+                        match Gateway::try_start(&config) {
+                            Ok(gateway) => return (index, gateway),
+                            Err(log) => assert!(begin.elapsed() < START, "{log}"),
+                        }
+                    }
+                });
             }
             Fault::KillNats(index) => self.nats.signal(index, Signal::Kill),
             Fault::StartNats(index) => self.nats.restart(index),

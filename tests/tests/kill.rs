@@ -10,3 +10,14 @@ async fn every_client_ends_with_the_streams_content_whoever_is_killed() {
     assert!(report.is_clean(), "{report}");
     assert!(report.reconnects > 0, "nobody was cut off: {report}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rollout_of_all_gateways_costs_nobody_anything() {
+    let report = Scenario::rollout().run().await;
+    println!("{report}");
+    assert!(report.is_clean(), "{report}");
+    assert!(report.reconnects > 0, "nobody was sent elsewhere: {report}");
+    assert_eq!(report.retries, 0, "every publish was answered: {report}");
+    // No client is told to stay away, and none has to begin anew.
+    assert!(report.notes.is_empty(), "{report}");
+}

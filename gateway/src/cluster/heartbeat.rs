@@ -25,6 +25,9 @@ const ROUND: Duration = Duration::from_millis(700);
 const PATIENCE: Duration = Duration::from_secs(2);
 /// How long NATS may take for one message.
 const SEND_TIMEOUT: Duration = Duration::from_secs(1);
+/// Who doesn't hear itself for so long asks another NATS server: the others
+/// don't hear it either, and take it for gone after 6 s.
+const UNHEARD: Duration = Duration::from_millis(3_500);
 /// Questions that are answered at once.
 const ASKED: usize = 64;
 
@@ -56,6 +59,9 @@ impl Speaker<'_> {
         loop {
             tokio::select! {
                 _ = every.tick() => {
+                    if roll.deaf_for(Instant::now()) > UNHEARD {
+                        self.leave_server().await;
+                    }
                     self.say(BeatKind::Beat).await;
                     for gone in roll.expire(&cluster.members, Instant::now()) {
                         tracing::warn!(gateway = %gone, "a gateway was not heard for 6 s");
@@ -90,6 +96,18 @@ impl Speaker<'_> {
         let _ = tokio::time::timeout(SEND_TIMEOUT, self.client.flush()).await;
         answering.shutdown().await;
         Ok(())
+    }
+
+    /// The NATS server takes what it is sent and passes nothing on.
+    async fn leave_server(&self) {
+        if self.client.connection_state() == State::Connected {
+            tracing::warn!(
+                "this gateway doesn't hear its own heartbeats; another NATS server is asked"
+            );
+            if let Err(error) = self.client.force_reconnect().await {
+                tracing::debug!(%error, "the connection is closed");
+            }
+        }
     }
 
     /// True: it is this gateway's own.

@@ -147,6 +147,11 @@ impl Roll {
         self.own = now;
     }
 
+    /// How long this gateway hasn't heard itself.
+    pub fn deaf_for(&self, now: Instant) -> Duration {
+        now.duration_since(self.own)
+    }
+
     /// Another gateway spoke. True: it was not a member.
     pub fn heard(
         &mut self,

@@ -261,7 +261,9 @@ impl Shard {
     async fn drain(&self, period: Duration) {
         let engines: Vec<_> = self.engines.borrow().values().cloned().collect();
         let others: Vec<_> = self.others.borrow().iter().map(|(_, other)| other.clone()).collect();
-        let count = u32::try_from(engines.len() + others.len()).unwrap_or(u32::MAX).max(1);
+        let splices: Vec<_> = self.splices.borrow().iter().map(|(_, end)| end.clone()).collect();
+        let count = engines.len() + others.len() + splices.len();
+        let count = u32::try_from(count).unwrap_or(u32::MAX).max(1);
         let begin = tokio::time::Instant::now();
         let mut turns =
             (1..=count).map(|turn| begin + period.mul_f64(f64::from(turn) / f64::from(count)));
@@ -271,6 +273,10 @@ impl Shard {
         }
         for (outbox, last) in others {
             outbox.finish(last, CloseReason::Drain);
+            tokio::time::sleep_until(turns.next().unwrap_or(begin)).await;
+        }
+        for end in splices {
+            end.cancel();
             tokio::time::sleep_until(turns.next().unwrap_or(begin)).await;
         }
     }

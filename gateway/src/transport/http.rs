@@ -94,9 +94,17 @@ async fn serve(shard: &Rc<Shard>, stream: TcpStream) {
         .max_buf_size(limits.header_bytes.max(LEAST_BUFFER))
         .serve_connection(Patient::new(stream, patience), service)
         .with_upgrades();
+    let mut connection = std::pin::pin!(connection);
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = shard.shared.leaving.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
     // A client that breaks off or sends what isn't HTTP has had its answer
     // from hyper; there is nobody to tell.
-    if let Err(error) = connection.await {
+    if let Err(error) = ended {
         tracing::trace!(%error, "a client's connection ended");
     }
 }

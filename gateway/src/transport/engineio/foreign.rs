@@ -10,6 +10,7 @@ use hyper::body::Incoming;
 use hyper::{Method, Request, Response, StatusCode, header};
 use tokio::io::{AsyncWriteExt as _, copy_bidirectional_with_sizes};
 use tokio::net::TcpStream;
+use tokio_util::sync::CancellationToken;
 
 use super::{code, full, read_body};
 use crate::cluster::forward::{self, Gone};
@@ -151,12 +152,16 @@ impl Splice {
         metrics.peer_splices.inc();
         let gone = self.member.gone.clone();
         let stop = shard.shared.cluster.stop.clone();
+        let drained = CancellationToken::new();
+        let key = shard.splices.borrow_mut().insert(drained.clone());
         tokio::select! {
             _ = self.copy() => {}
             // The client comes back, to another gateway.
             () = gone.cancelled() => {}
+            () = drained.cancelled() => {}
             () = stop.cancelled() => {}
         }
+        shard.splices.borrow_mut().remove(key);
         metrics.peer_splices.dec();
     }
 
