@@ -9,8 +9,10 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+mod identity;
 mod routes;
 
+pub use identity::{Authority, Operator, Secrets};
 use routes::Routes;
 
 /// A NATS cluster that ends with its value.
@@ -159,6 +161,15 @@ impl Nats {
     /// Which server listens on a port.
     pub fn index_of(&self, port: u16) -> Option<usize> {
         self.servers.iter().position(|server| server.port == port)
+    }
+
+    /// What all servers have written.
+    pub fn log(&self) -> String {
+        let logs = self.servers.iter().map(|server| {
+            let path = self.dir.join(format!("{}.log", server.name));
+            std::fs::read_to_string(path).unwrap_or_default()
+        });
+        logs.collect()
     }
 
     /// Starts a server that isn't running.

@@ -126,6 +126,16 @@ impl JetStreamRelay {
     /// Connects, makes or checks the stream, and begins to follow it. The
     /// caller runs [`JetStreamRelay::run`] on the same runtime.
     pub async fn connect(options: JetStreamOptions) -> Result<Arc<Self>, ConnectError> {
+        let connection = Connection::open(&options.config, &options.name).await?;
+        let forbidden = connection.forbidden.clone();
+        let begun = Self::begin(connection, options).await;
+        begun.map_err(|error| error.given(forbidden.borrow().as_deref()))
+    }
+
+    async fn begin(
+        connection: Connection,
+        options: JetStreamOptions,
+    ) -> Result<Arc<Self>, ConnectError> {
         let JetStreamOptions {
             config,
             rules,
@@ -136,7 +146,6 @@ impl JetStreamRelay {
             name,
             tick,
         } = options;
-        let connection = Connection::open(&config, &name).await?;
         let api = Api::new(connection.client.clone(), clock.clone());
         let subjects = Subjects::new(&config.prefix);
         let applied = rules.load_full();

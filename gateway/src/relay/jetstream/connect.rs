@@ -1,15 +1,16 @@
 //! The connection to NATS: who we are, which server we choose, and what is
 //! wrong when it can't be had.
 
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use async_nats::{Client, ConnectOptions, Event, ReconnectToServer, ServerAddr};
+use async_nats::{Client, ConnectOptions, Event, ReconnectToServer, ServerAddr, ServerError};
 use gateway_config::Relay as RelayConfig;
 use tokio::sync::watch;
 
-use super::api::ApiError;
+mod error;
+
+pub use error::ConnectError;
 
 /// The oldest nats-server: 2.12.0 lets a header purge a stream, and the
 /// releases between are not what this is tested with.
@@ -33,6 +34,8 @@ pub struct Connection {
     pub connected: watch::Receiver<u64>,
     /// Counts messages that the client library dropped.
     pub dropped: watch::Receiver<u64>,
+    /// What the server forbade last, in its words.
+    pub forbidden: watch::Receiver<Option<String>>,
 }
 
 /// Chooses the server to connect to: never the one that was just left, as
@@ -40,67 +43,6 @@ pub struct Connection {
 #[derive(Default)]
 struct ServerChoice {
     current: Mutex<Option<ServerAddr>>,
-}
-
-/// Why there is no relay over NATS.
-#[derive(Debug, thiserror::Error)]
-pub enum ConnectError {
-    /// No server answers, or none lets us in.
-    #[error(
-        "can't connect to NATS: {0}; check `relay.url`, and user, token or credentials under `relay`"
-    )]
-    Connect(String),
-    /// A file can't be read.
-    #[error("can't read {path}: {source}; check `relay.credentials` and `relay.nkey`")]
-    File {
-        /// Which.
-        path: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// The server is too old.
-    #[error("nats-server {found} is too old; the gateway needs 2.15 or later: update the server")]
-    Version {
-        /// What it says of itself.
-        found: String,
-    },
-    /// The stream has other settings.
-    #[error(
-        "the stream {stream} has other settings than this configuration asks for ({differs}), and the same generation, {generation}; give the gateways one configuration, or raise `generation` with the change"
-    )]
-    Settings {
-        /// The stream.
-        stream: String,
-        /// Which settings.
-        differs: String,
-        /// The configuration's.
-        generation: u64,
-    },
-    /// The stream was made by something else.
-    #[error(
-        "the stream {stream} exists and wasn't made by a gateway; remove it, or choose another `relay.prefix`"
-    )]
-    Foreign {
-        /// The stream.
-        stream: String,
-    },
-    /// `JetStream` refuses.
-    #[error("JetStream refuses: {0}")]
-    Api(#[from] ApiError),
-    /// The system has no randomness to give.
-    #[error("the system has no randomness to give")]
-    Random,
-}
-
-impl ConnectError {
-    /// Whether it may be otherwise in a moment without anybody's doing.
-    pub fn passes(&self) -> bool {
-        match self {
-            Self::Connect(_) => true,
-            Self::Api(error) => error.passes(),
-            _ => false,
-        }
-    }
 }
 
 // === impl Connection ===
@@ -129,9 +71,13 @@ impl Connection {
     ) -> Result<Self, ConnectError> {
         let (connected_sender, connected) = watch::channel(0);
         let (dropped_sender, dropped) = watch::channel(0);
+        let (forbidden_sender, forbidden) = watch::channel(None);
         let options = options(config).await?;
         let options = options
             .name(name)
+            // Apps may be allowed to read all of `_INBOX.>`; the stream's
+            // answers to a gateway are not for them.
+            .custom_inbox_prefix(format!("{}.ctl.inbox", config.prefix))
             .connection_timeout(CONNECT_TIMEOUT)
             .ping_interval(PING_INTERVAL)
             .subscription_capacity(SUBSCRIPTION_CAPACITY)
@@ -145,21 +91,26 @@ impl Connection {
                 match &event {
                     Event::Connected => connected_sender.send_modify(|count| *count += 1),
                     Event::SlowConsumer(_) => dropped_sender.send_modify(|count| *count += 1),
+                    Event::ServerError(ServerError::Other(text)) if is_forbidden(text) => {
+                        // Each time that it is another one.
+                        if forbidden_sender.borrow().as_ref() != Some(text) {
+                            tracing::warn!("NATS forbids what a gateway does: {text}; give its user the permissions that docs/nats.md shows");
+                        }
+                        forbidden_sender.send_replace(Some(text.clone()));
+                    }
                     _ => {}
                 }
                 tracing::debug!(%event, "NATS");
                 std::future::ready(())
             });
         let addresses = addresses(&config.url)?;
-        let client = options
-            .connect(addresses)
-            .await
-            .map_err(|error| ConnectError::Connect(error.to_string()))?;
+        let client =
+            options.connect(addresses).await.map_err(|error| ConnectError::of(&error, config))?;
         let found = client.server_info().version;
         if version(&found).is_none_or(|version| version < OLDEST) {
             return Err(ConnectError::Version { found });
         }
-        Ok(Self { client, connected, dropped })
+        Ok(Self { client, connected, dropped, forbidden })
     }
 }
 
@@ -172,10 +123,9 @@ fn addresses(urls: &str) -> Result<Vec<ServerAddr>, ConnectError> {
 
 async fn options(config: &RelayConfig) -> Result<ConnectOptions, ConnectError> {
     let mut options = ConnectOptions::new();
-    let read = async |path: &String| {
-        tokio::fs::read_to_string(path)
-            .await
-            .map_err(|source| ConnectError::File { path: path.into(), source })
+    let read = async |key: &'static str, path: &String| {
+        let failed = |source| ConnectError::File { key, path: path.into(), source };
+        tokio::fs::read_to_string(path).await.map_err(failed)
     };
     if let (Some(user), Some(password)) = (&config.user, &config.password) {
         options = options.user_and_password(user.clone(), password.clone());
@@ -184,19 +134,24 @@ async fn options(config: &RelayConfig) -> Result<ConnectOptions, ConnectError> {
         options = options.token(token.clone());
     }
     if let Some(path) = &config.nkey {
-        options = options.nkey(read(path).await?.trim().to_owned());
+        options = options.nkey(read("relay.nkey", path).await?.trim().to_owned());
     }
     if let Some(path) = &config.credentials {
+        const KEY: &str = "relay.credentials";
         options = options
-            .credentials(&read(path).await?)
-            .map_err(|source| ConnectError::File { path: path.into(), source })?;
+            .credentials(&read(KEY, path).await?)
+            .map_err(|source| ConnectError::File { key: KEY, path: path.into(), source })?;
     }
     if let Some(tls) = &config.tls {
         options = options.require_tls(true);
         if let Some(ca) = &tls.ca {
+            // The library reads it later, and doesn't say which it misses.
+            read("relay.tls.ca", ca).await?;
             options = options.add_root_certificates(ca.into());
         }
         if let (Some(cert), Some(key)) = (&tls.cert, &tls.key) {
+            read("relay.tls.cert", cert).await?;
+            read("relay.tls.key", key).await?;
             options = options.add_client_certificate(cert.into(), key.into());
         }
     }
@@ -211,6 +166,11 @@ fn delay(attempts: usize) -> Duration {
     let exponent = u32::try_from(attempts.min(10)).unwrap_or(10);
     let longest = MAX_DELAY.min(Duration::from_millis(10 << exponent));
     longest.mul_f64(0.5 + 0.5 * super::jitter())
+}
+
+/// `Permissions Violation for Publish to "push.ctl.gateways"`
+fn is_forbidden(text: &str) -> bool {
+    text.to_ascii_lowercase().starts_with("permissions violation")
 }
 
 /// Major and minor of `2.15.1`.
