@@ -305,7 +305,7 @@ impl Session {
     }
 
     fn record(&self) -> SessionRecord {
-        let subscriptions = self
+        let mut subscriptions: Vec<_> = self
             .subscriptions
             .borrow()
             .iter()
@@ -316,6 +316,8 @@ impl Session {
                 meta: subscription.meta,
             })
             .collect();
+        // In one order: an unchanged record is not written again.
+        subscriptions.sort_unstable_by(|a, b| a.channel.cmp(&b.channel));
         SessionRecord {
             sid: self.id.clone(),
             namespace: self.namespace.clone(),

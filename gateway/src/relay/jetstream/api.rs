@@ -309,6 +309,21 @@ impl Api {
         }
     }
 
+    /// The last message of a subject, as some replica has it: it may be
+    /// behind. None: that replica has none.
+    pub async fn last_of(&self, stream: &str, subject: &str) -> Result<Option<Stored>, ApiError> {
+        let get = Get { last_by_subj: Some(subject), ..Get::default() };
+        let get = serde_json::to_vec(&get).map_err(malformed)?;
+        let call = format!("$JS.API.DIRECT.GET.{stream}");
+        let answer = self.request(call, Request::new().payload(get.into())).await?;
+        match answer.status.map(|status| status.as_u16()) {
+            None => self.stored(answer).map(Some),
+            Some(404) => Ok(None),
+            Some(503) => Err(ApiError::NoResponders),
+            Some(_) => Err(refused(&answer)),
+        }
+    }
+
     /// Messages in order from a sequence on, of one subject or all (`>`), as
     /// some replica has them: it may be behind, and what is gone is left out
     /// without a sign. Empty: there is none.

@@ -10,7 +10,7 @@ use futures_util::StreamExt as _;
 use futures_util::future::BoxFuture;
 use gateway_config::Period;
 use serde::{Deserialize, Serialize};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 
 use super::api::{Api, ApiError};
 use super::connect::ConnectError;
@@ -28,6 +28,11 @@ use bucket::Bucket;
 /// Time between two heartbeats: after the last one, what a dead gateway held
 /// is valid for `maxDisconnection`.
 const HEARTBEAT: Duration = Duration::from_secs(5);
+/// How long another gateway's heartbeat is taken from memory, in milliseconds.
+const BEAT_AGE: u64 = 1_000;
+/// Questions and writes of sessions under way at once: a storm of thousands
+/// that come back leaves the stream free for publications.
+const AT_ONCE: usize = 32;
 /// How often a write is tried anew after somebody else's.
 const TRIES: usize = 8;
 /// How often a claim is, and how long it waits in between.
@@ -45,6 +50,9 @@ pub struct JetStreamSessions {
     gateway: String,
     table: Mutex<HashMap<Arc<str>, Held>>,
     closing: Mutex<Vec<(Arc<str>, Owner)>>,
+    /// Other gateways' last heartbeats, and when they were read.
+    beats: Mutex<HashMap<String, (u64, u64)>>,
+    room: Semaphore,
     wake: Notify,
 }
 
@@ -102,6 +110,8 @@ impl JetStreamSessions {
             gateway,
             table: Mutex::default(),
             closing: Mutex::default(),
+            beats: Mutex::default(),
+            room: Semaphore::new(AT_ONCE),
             wake: Notify::new(),
         };
         if sessions.max_disconnection.is_some() {
@@ -171,13 +181,28 @@ impl JetStreamSessions {
         let since = match entry.closed {
             Some(closed) => closed,
             None if entry.gateway == self.gateway => return Ok(true),
-            None => {
-                let beat = self.bucket.get(&format!("h.{}", entry.gateway)).await?;
-                let text = beat.and_then(|beat| String::from_utf8(beat.value.to_vec()).ok());
-                text.and_then(|text| text.parse().ok()).unwrap_or(0)
-            }
+            None => self.last_beat(&entry.gateway).await?,
         };
         Ok(now.saturating_sub(since) <= most)
+    }
+
+    /// When another gateway was last heard; 0: never.
+    async fn last_beat(&self, gateway: &str) -> Result<u64, ApiError> {
+        let beats = || self.beats.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = self.clock.now();
+        let is_fresh = |read: u64| now.saturating_sub(read) < BEAT_AGE;
+        let known = beats().get(gateway).copied();
+        if let Some((_, beat)) = known.filter(|(read, _)| is_fresh(*read)) {
+            return Ok(beat);
+        }
+        let found = self.bucket.get(&format!("h.{gateway}")).await?;
+        let text = found.and_then(|found| String::from_utf8(found.value.to_vec()).ok());
+        let beat = text.and_then(|text| text.parse().ok()).unwrap_or(0);
+        let mut beats = beats();
+        // Gateways come and go.
+        beats.retain(|_, (read, _)| is_fresh(*read));
+        beats.insert(gateway.to_owned(), (now, beat));
+        Ok(beat)
     }
 
     /// Somebody took a session over: if it is held here, its connection goes.
@@ -279,6 +304,8 @@ impl JetStreamSessions {
             held.begun += 1;
             (held.revision, held.begun)
         };
+        // Never closed: only its drop would.
+        let _room = self.room.acquire().await;
         let key = format!("s.{pid}");
         let entry = |record: &SessionRecord| Entry {
             owner: owner.0,
@@ -352,10 +379,12 @@ impl Sessions for JetStreamSessions {
                 closed: None,
                 record: record.clone(),
             };
+            let room = self.room.acquire().await;
             let revision = self
                 .write(&format!("s.{pid}"), &entry, None)
                 .await
                 .map_err(|error| unavailable(&error))?;
+            drop(room);
             let record = Arc::new(record);
             let held = Held { owner, revision, begun: 0, done: 0, record, end: None };
             self.lock().insert(pid.clone(), held);
@@ -411,7 +440,9 @@ impl Sessions for JetStreamSessions {
                 return Ok(Claim::Unknown);
             }
             for _ in 0..CLAIM_TRIES {
+                let room = self.room.acquire().await;
                 let claim = self.claim_once(pid).await.map_err(|error| unavailable(&error))?;
+                drop(room);
                 if let Some(claim) = claim {
                     return Ok(claim);
                 }

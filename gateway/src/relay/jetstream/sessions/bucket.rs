@@ -94,10 +94,18 @@ impl Bucket {
         self.api.publish(format!("{}{key}", self.prefix), headers, Bytes::new()).await.map(drop)
     }
 
-    /// A value. A replica that is behind costs a second question, never a
-    /// wrong answer: what is written over it must name its revision.
+    /// A value, of some replica if it has one. One that is behind costs a
+    /// second question, never a wrong answer: what is written over a value
+    /// must name its revision, and that there is none only the leader may say.
     pub async fn get(&self, key: &str) -> Result<Option<Found>, ApiError> {
-        self.get_from_leader(key).await
+        let subject = format!("{}{key}", self.prefix);
+        match self.api.last_of(&self.stream, &subject).await {
+            Ok(Some(stored)) => match found(stored) {
+                Some(found) => Ok(Some(found)),
+                None => self.get_from_leader(key).await,
+            },
+            Ok(None) | Err(_) => self.get_from_leader(key).await,
+        }
     }
 
     /// A value as the leader has it.
