@@ -9,6 +9,7 @@
 //! - [`engineio`]: the Engine.IO polling transport, one request at a time
 //! - [`websocket`]: one WebSocket, frame by frame
 //! - [`socketio`]: a Socket.IO client over either transport
+//! - [`raw`]: a Socket.IO client that costs little
 //! - [`plain`]: a client of `/ws`
 //! - [`sse`]: a reader of `/sse`
 //! - [`token`]: tokens as an app's own server would make them
@@ -20,6 +21,7 @@
 //! - [`fleet`]: many clients of every kind that come back by themselves
 //! - [`kill`]: gateways and servers die, and every client ends with the stream's
 //!   content
+//! - [`measure`]: what it costs that many gateways are one service
 //! - [`storm`]: a gateway with thousands of clients is killed
 //! - [`relay`]: a relay with its feeds, whichever relay it is; this one is
 //!   tried from inside
@@ -40,9 +42,11 @@ pub mod fleet;
 pub mod gateway;
 pub mod http;
 pub mod kill;
+pub mod measure;
 pub mod nats;
 pub mod patience;
 pub mod plain;
+pub mod raw;
 pub mod relay;
 pub mod socketio;
 pub mod sse;

@@ -9,20 +9,16 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
-use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
-use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
-use tokio_tungstenite::tungstenite::Message;
-use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
-use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 use tokio_util::sync::CancellationToken;
 
 use crate::Gateway;
 use crate::balancer::Targets;
 use crate::http::get;
 use crate::nats::Nats;
+use crate::raw::{Raw, offset_of};
 
 /// The official client's `reconnectionDelay` and `reconnectionDelayMax`.
 const DELAY: Duration = Duration::from_secs(1);
@@ -96,8 +92,6 @@ struct Counts {
     disordered: AtomicU64,
     seen: AtomicU64,
 }
-
-type Socket = WebSocketStream<TcpStream>;
 
 // === impl Storm ===
 
@@ -264,28 +258,15 @@ fn lot() -> f64 {
 
 impl Client {
     /// Connects and subscribes.
-    async fn first(targets: &Targets, channel: usize) -> anyhow::Result<(Self, Socket)> {
+    async fn first(targets: &Targets, channel: usize) -> anyhow::Result<(Self, Raw)> {
         let mut socket = open(targets).await?;
-        socket.send(Message::text("40")).await?;
-        let command = json!(["push:subscribe", format!("storm.{channel}")]);
-        socket.send(Message::text(format!("420{command}"))).await?;
-        let (mut pid, mut offset) = (None, None);
-        loop {
-            let text = next(&mut socket).await?;
-            if let Some(data) = text.strip_prefix("40") {
-                pid = serde_json::from_str::<Value>(data)?["pid"].as_str().map(str::to_owned);
-            } else if let Some(data) = text.strip_prefix("42") {
-                offset = offset_of(&serde_json::from_str(data)?).or(offset);
-            } else if text.starts_with("430") {
-                ensure!(text.contains("\"ok\":true"), "{text}");
-                let pid = pid.context("no pid")?;
-                return Ok((Self { pid, offset, next: 0 }, socket));
-            }
-        }
+        let joined = socket.join(&[format!("storm.{channel}")]).await?;
+        let pid = joined.pid.context("no pid")?;
+        Ok((Self { pid, offset: joined.offset, next: 0 }, socket))
     }
 
     /// Comes back as the official client does.
-    async fn again(&mut self, targets: &Targets, counts: &Counts) -> Socket {
+    async fn again(&mut self, targets: &Targets, counts: &Counts) -> Raw {
         let mut delay = DELAY;
         loop {
             sleep(delay.mul_f64(0.5 + lot())).await;
@@ -297,12 +278,12 @@ impl Client {
         }
     }
 
-    async fn recover(&mut self, targets: &Targets, counts: &Counts) -> anyhow::Result<Socket> {
+    async fn recover(&mut self, targets: &Targets, counts: &Counts) -> anyhow::Result<Raw> {
         let mut socket = open(targets).await?;
         let auth = json!({"pid": self.pid, "offset": self.offset});
-        socket.send(Message::text(format!("40{auth}"))).await?;
+        socket.send(format!("40{auth}")).await?;
         loop {
-            let text = next(&mut socket).await?;
+            let text = socket.next().await?;
             let Some(data) = text.strip_prefix("40") else { continue };
             if serde_json::from_str::<Value>(data)?["pid"] != self.pid {
                 counts.unrecovered.fetch_add(1, Ordering::Relaxed);
@@ -312,8 +293,8 @@ impl Client {
     }
 
     /// Reads until the connection ends.
-    async fn read(&mut self, mut socket: Socket, counts: &Counts) {
-        while let Ok(text) = next(&mut socket).await {
+    async fn read(&mut self, mut socket: Raw, counts: &Counts) {
+        while let Ok(text) = socket.next().await {
             if let Some(data) = text.strip_prefix("42")
                 && let Ok(event) = serde_json::from_str::<Value>(data)
             {
@@ -333,34 +314,9 @@ impl Client {
     }
 }
 
-/// The last argument, when it is a string: what the official client keeps.
-fn offset_of(event: &Value) -> Option<String> {
-    event.as_array()?.get(1..)?.last()?.as_str().map(str::to_owned)
-}
-
-async fn open(targets: &Targets) -> anyhow::Result<Socket> {
-    let address = targets.shuffled().pop().context("no gateway")?;
-    let stream = TcpStream::connect(&address).await?;
-    let url = format!("ws://{address}/socket.io/?EIO=4&transport=websocket");
-    // A client is small, so that thousands fit.
-    let config = WebSocketConfig::default().read_buffer_size(4 << 10).write_buffer_size(0);
-    Ok(client_async_with_config(url, stream, Some(config)).await?.0)
-}
-
-/// The next packet; pings are answered.
-async fn next(socket: &mut Socket) -> anyhow::Result<String> {
-    loop {
-        let message = socket.next().await.context("the end")??;
-        if !message.is_text() {
-            bail!("no text: {message:?}");
-        }
-        let text = message.into_text()?;
-        if text.as_str() == "2" {
-            socket.send(Message::text("3")).await?;
-        } else {
-            return Ok(text.to_string());
-        }
-    }
+/// A WebSocket to one of the gateways that are there.
+async fn open(targets: &Targets) -> anyhow::Result<Raw> {
+    Raw::open(&targets.shuffled().pop().context("no gateway")?, "").await
 }
 
 // === impl Report ===
