@@ -111,6 +111,9 @@ pub fn random_histories(relay: &impl RelayUnderTest) {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let config = Config { cases: relay.cases(), failure_persistence: None, ..Config::default() };
+    // Each try has a server of its own.
+    let max_shrink_iters = if relay.cases() < 100 { 24 } else { 4_096 };
+    let config = Config { max_shrink_iters, ..config };
     let result = TestRunner::new(config).run(&steps(), |steps| {
         runtime.block_on(async {
             let setup = Setup { faults: true, ..Setup::new(rules()) };
@@ -292,13 +295,16 @@ async fn replay(
 ) -> Replayed {
     let asked = places.iter().map(|(c, place)| (channel(CHANNELS[*c].0), place.sequence));
     let request = Replay { from, channels: asked.collect(), until, last: None };
-    patiently("a replay", async {
+    let mut errors = Vec::new();
+    let replayed = tokio::time::timeout(Duration::from_secs(10), async {
         loop {
             match gateway.relay.replay(request.clone()).await {
                 Ok(replayed) => return replayed,
-                Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+                Err(error) => errors.push(error),
             }
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
-    })
-    .await
+    });
+    let replayed = replayed.await;
+    replayed.unwrap_or_else(|_| panic!("no replay: {} times {:?}", errors.len(), errors.last()))
 }

@@ -303,6 +303,11 @@ impl JetStreamRelay {
         if next > 0 {
             return Ok(Place { sequence, next });
         }
+        if sequence == 0 {
+            // No message has it; none is older than the stream, and its
+            // epoch is when it was made.
+            return Ok(Place { sequence, next: position.epoch });
+        }
         // Before this gateway's time.
         let time = self.stored_time(sequence).await?;
         Ok(Place { sequence, next: time.unwrap_or(0) })
