@@ -29,7 +29,7 @@ impl Live {
     }
 
     /// Takes what the gateway has brought.
-    fn take(&mut self, gateway: &mut Gateway) {
+    fn take(&mut self, gateway: &mut Gateway, publications: &[Known]) {
         for feed in &mut gateway.feeds[1..] {
             while feed.try_recv().is_ok() {}
         }
@@ -43,6 +43,12 @@ impl Live {
                 }
                 FeedItem::Position(position) => self.place = position,
                 FeedItem::Lost(lost) => {
+                    for lost in &lost.channels {
+                        let index = CHANNELS.iter().position(|(name, ..)| *lost == channel(name));
+                        let index = index.unwrap();
+                        let there = publications.iter().filter(|known| known.channel == index);
+                        assert!(there.count() >= CHANNELS[index].1, "{lost} can't be full");
+                    }
                     for (index, (name, most, seconds)) in CHANNELS.iter().enumerate() {
                         let history = keep(name, *most, *seconds).history;
                         if lost.hits(&channel(name), history) {
@@ -76,7 +82,7 @@ impl Model {
         match fault {
             Fault::Kill { gateway } => {
                 let index = gateway.index(world.gateways.len());
-                self.lives[index].take(&mut world.gateways[index]);
+                self.lives[index].take(&mut world.gateways[index], &self.publications);
                 world.gateways[index] = faults.kill(index).await;
                 self.come_back(world, index).await?;
             }
@@ -144,7 +150,7 @@ impl Model {
         tokio::time::sleep(Duration::from_millis(5)).await;
         let now = world.time.now() + world.time.slack();
         for (live, gateway) in self.lives.iter_mut().zip(&mut world.gateways) {
-            live.take(gateway);
+            live.take(gateway, &self.publications);
             prop_assert!(live.got.is_sorted_by(|a, b| a.0 < b.0), "{:?}", live.got);
             let mut got = live.got.iter().peekable();
             for known in self.publications.iter().filter(|k| k.position.sequence > live.start) {
