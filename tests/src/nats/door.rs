@@ -114,8 +114,8 @@ async fn pass(mut gateway: TcpStream, mut server: TcpStream, faults: &Faults) ->
                 && faults.stale.load(Ordering::Relaxed)
             {
                 let sid = inboxes.lock().unwrap().get(reply).cloned();
-                if let (Some(sid), 0 | 1) =
-                    (sid, faults.made_stale.fetch_add(1, Ordering::Relaxed) % 3)
+                if let (Some(sid), 0..=5) =
+                    (sid, faults.made_stale.fetch_add(1, Ordering::Relaxed) % 7)
                 {
                     const NOTHING: &str = "NATS/1.0 404 Message Not Found\r\n\r\n";
                     let length = NOTHING.len();

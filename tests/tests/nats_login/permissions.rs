@@ -136,7 +136,8 @@ async fn an_app_can_publish_and_nothing_else() {
     }
     app.publish("push.pub.passing", "3".into()).await.unwrap();
     assert_eq!(next(&mut socket).await, 3);
-    assert_eq!(metric(&gateway, "push_peer_refused_total").await.unwrap_or(0.0), 0.0);
+    let refused = metric(&gateway, "push_peer_refused_total").await.unwrap_or(0.0);
+    assert!(refused < 1.0, "a gateway heard it");
     eventually("all is refused", || async { forbidden.lock().unwrap().len() == closed.len() + 4 })
         .await;
     let forbidden = forbidden.lock().unwrap().clone();

@@ -227,6 +227,8 @@ pub async fn a_place_before_the_first_message(relay: &impl RelayUnderTest) {
     let start = world.relay().head();
     let kept = world.publish_all("kept.a", [1, 2]).await;
     if let Some(faults) = world.faults.clone() {
+        // So that it has to ask for what is older than itself.
+        faults.set_stale(true);
         world.gateways[1] = faults.kill(1).await;
     }
     let (from, until) = (kept[1], world.head_at(kept[1]).await);

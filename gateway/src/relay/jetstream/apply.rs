@@ -97,15 +97,12 @@ impl JetStreamRelay {
                 Some(message) = news.next() => {
                     let Ok(news) = serde_json::from_slice::<News>(&message.payload) else { continue };
                     let before = self.effective.load().coverage.clone();
-                    let after = match news.since {
-                        Some(since) => {
-                            coming = None;
-                            Coverage { subjects: news.subjects, since, coming: None }
-                        }
-                        None => {
-                            coming = Some(Instant::now());
-                            Coverage { coming: Some(news.subjects), ..before }
-                        }
+                    let after = if let Some(since) = news.since {
+                        coming = None;
+                        Coverage { subjects: news.subjects, since, coming: None }
+                    } else {
+                        coming = Some(Instant::now());
+                        Coverage { coming: Some(news.subjects), ..before }
                     };
                     self.retake(None, Some(after));
                 }
@@ -143,7 +140,7 @@ impl JetStreamRelay {
         }
         let wanted = stream::wanted(&self.subjects, &rules, self.replicas);
         let info = match stream::look(&self.api, &wanted).await {
-            Ok(stream::Found::Ready(info)) => Ok(info),
+            Ok(stream::Found::Ready(info)) => Ok(*info),
             Ok(stream::Found::Older { now, update }) => {
                 self.update(&now, &update).await.map_err(ConnectError::from)
             }

@@ -252,7 +252,7 @@ impl JetStreamRelay {
         if !kept {
             return None;
         }
-        match self.decode_stored(&rule, position, channel, headers, payload) {
+        match Self::decode_stored(&rule, position, channel, headers, payload) {
             Ok(kept) => Some(kept),
             Err(reason) => {
                 self.skips.count(&self.metrics, channel, reason);
@@ -263,7 +263,6 @@ impl JetStreamRelay {
 
     /// Reads a stored message.
     pub(super) fn decode_stored(
-        &self,
         rule: &Rule,
         position: Position,
         channel: &str,

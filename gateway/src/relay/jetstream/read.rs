@@ -235,7 +235,7 @@ impl JetStreamRelay {
                 let position = Position { epoch, sequence: stored.sequence, time: stored.time };
                 let headers = stored.headers.as_ref();
                 // What no client could take was counted when the feed brought it.
-                found.extend(self.decode_stored(&rule, position, &name, headers, &stored.payload));
+                found.extend(Self::decode_stored(&rule, position, &name, headers, &stored.payload));
             }
         }
         Ok(found)

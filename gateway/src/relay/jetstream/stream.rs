@@ -94,7 +94,7 @@ pub fn covers(a: &str, b: &str) -> bool {
 /// The stream as it was found.
 pub enum Found {
     /// It is what is wanted, or newer.
-    Ready(StreamInfo),
+    Ready(Box<StreamInfo>),
     /// It is of an older configuration.
     Older {
         /// As it is.
@@ -108,7 +108,7 @@ pub enum Found {
 /// to date if this configuration is newer.
 pub async fn ensure(api: &Api, wanted: &StreamConfig) -> Result<StreamInfo, ConnectError> {
     match look(api, wanted).await? {
-        Found::Ready(info) => Ok(info),
+        Found::Ready(info) => Ok(*info),
         Found::Older { update, .. } => Ok(api.update(&update).await?),
     }
 }
@@ -135,7 +135,7 @@ pub async fn look(api: &Api, wanted: &StreamConfig) -> Result<Found, ConnectErro
     let ours = generation(wanted).unwrap_or(0);
     if ours < theirs || (differs.is_empty() && ours == theirs) {
         // A newer configuration rules; this gateway will get it too.
-        return Ok(Found::Ready(info));
+        return Ok(Found::Ready(Box::new(info)));
     }
     if ours == theirs {
         return Err(ConnectError::Settings {
