@@ -114,7 +114,8 @@ async fn an_app_can_publish_and_nothing_else() {
 
     let (root, _) = client(&nats, "root", "r").await;
     let mut all = root.subscribe(">").await.unwrap();
-    root.flush().await.unwrap();
+    // Answered after the subscription is in force.
+    root.request("$JS.API.INFO", "".into()).await.unwrap();
     let closed = [
         "push.live.kept.a",
         "push.ctl.gateways",
