@@ -50,7 +50,7 @@ pub struct NewPublication {
 }
 
 /// A publication on its way out.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Publication {
     /// Where it was published.
     pub channel: Channel,

@@ -7,13 +7,17 @@ use gateway_config::{ChannelRule, History, Pattern, Period, SlowConsumer};
 
 use crate::channel::Channel;
 
+mod index;
 #[cfg(test)]
 mod tests;
+
+use index::Index;
 
 /// The channel rules in force. Swapped whole when the file changes.
 #[allow(clippy::struct_field_names)] // They are its rules.
 pub struct Rules {
     rules: Vec<ChannelRule>,
+    index: Index,
     publication_bytes: usize,
     generation: u64,
 }
@@ -45,7 +49,8 @@ impl Rules {
     /// Rules in the order in which they are tried, and the largest
     /// publication in bytes.
     pub fn new(rules: Vec<ChannelRule>, publication_bytes: usize) -> Self {
-        Self { rules, publication_bytes, generation: 0 }
+        let index = Index::new(rules.iter().map(|rule| &rule.matches));
+        Self { rules, index, publication_bytes, generation: 0 }
     }
 
     /// The configuration's `generation`: it is raised with every change of
@@ -80,7 +85,7 @@ impl Rules {
 
     /// The same for a channel given as its subject, [`Channel::to_subject`].
     pub fn of_subject(&self, subject: &str) -> Rule {
-        let found = self.rules.iter().find(|rule| rule.matches.matches_subject(subject));
+        let found = self.index.first(subject).and_then(|index| self.rules.get(index));
         match found {
             Some(rule) => Rule {
                 history: rule.history,

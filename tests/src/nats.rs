@@ -9,9 +9,11 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+mod door;
 mod identity;
 mod routes;
 
+pub use door::Door;
 pub use identity::{Authority, Operator, Secrets};
 use routes::Routes;
 
@@ -135,6 +137,11 @@ impl Nats {
     /// One server's address.
     pub fn url_of(&self, index: usize) -> String {
         format!("nats://127.0.0.1:{}", self.servers[index].port)
+    }
+
+    /// One server's port.
+    pub fn port_of(&self, index: usize) -> u16 {
+        self.servers[index].port
     }
 
     /// Subscriptions of all clients of all servers.

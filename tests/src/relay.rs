@@ -49,6 +49,8 @@ pub struct Setup {
     pub max_disconnection: Period,
     /// Silence after which a gateway ticks; its own choice unless given.
     pub tick: Option<Duration>,
+    /// Whether the relay's surroundings can fail; see [`Faults`].
+    pub faults: bool,
 }
 
 /// A cluster: one gateway or more, that share their channels and sessions.
@@ -59,6 +61,32 @@ pub struct World {
     pub rules: SharedRules,
     /// The time by which the relay measures age.
     pub time: Arc<dyn Time>,
+    /// What can fail around it, if anything can.
+    pub faults: Option<Arc<dyn Faults>>,
+}
+
+/// What can fail around a relay.
+pub trait Faults: Send + Sync {
+    /// A gateway dies, and another one starts in its place.
+    fn kill(&self, gateway: usize) -> Pending<'_, Gateway>;
+
+    /// A gateway's connection breaks.
+    fn cut(&self, gateway: usize);
+
+    /// Whether a gateway's feed is lost on its way.
+    fn set_deaf(&self, gateway: usize, deaf: bool);
+
+    /// Whether gateways read from a replica that is behind.
+    fn set_stale(&self, stale: bool);
+
+    /// A stored publication is deleted from the stream.
+    fn delete(&self, sequence: u64) -> Pending<'_, ()>;
+
+    /// An app publishes what the server refuses to store.
+    fn refuse(&self, channel: &str) -> Pending<'_, ()>;
+
+    /// How often it failed, in words.
+    fn counts(&self) -> String;
 }
 
 /// One gateway's relay, and what it feeds to the gateway's shards.
@@ -104,6 +132,7 @@ impl Setup {
             max_disconnection: Period::from_secs(2),
             // The suite counts sequences; it has tests of its own for ticks.
             tick: Some(Duration::from_mins(10)),
+            faults: false,
         }
     }
 }
@@ -275,7 +304,9 @@ impl RelayUnderTest for Embedded {
         let swept = Arc::clone(&relay);
         let gateway = Gateway { relay, feeds };
         let time = SweptTime { time, relay: swept };
-        Box::pin(async move { World { gateways: vec![gateway], rules, time: Arc::new(time) } })
+        Box::pin(async move {
+            World { gateways: vec![gateway], rules, time: Arc::new(time), faults: None }
+        })
     }
 
     fn cases(&self) -> u32 {

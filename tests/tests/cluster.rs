@@ -20,6 +20,8 @@ mod answers;
 mod forged;
 #[path = "cluster/killed.rs"]
 mod killed;
+#[path = "cluster/rules.rs"]
+mod rules;
 #[path = "cluster/silence.rs"]
 mod silence;
 

@@ -42,10 +42,7 @@ async fn works(url: &str, relay: serde_json::Value) {
 
 /// A gateway doesn't get in, and says so in these words.
 fn fails(url: &str, relay: serde_json::Value, words: &[&str]) {
-    let log = match Gateway::try_start(&config(url, relay)) {
-        Ok(_) => panic!("it started"),
-        Err(log) => log,
-    };
+    let Err(log) = Gateway::try_start(&config(url, relay)) else { panic!("it started") };
     let said = log.lines().find(|line| line.starts_with("push-gateway: ")).unwrap_or_default();
     println!("{said}");
     for word in words {

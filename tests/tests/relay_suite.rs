@@ -57,6 +57,7 @@ macro_rules! relay_suite {
                 latest_of_each_channel,
                 rules_that_change,
                 a_longer_age_brings_nothing_back,
+                a_place_before_the_first_message,
             );
             relay_suite!(@in history,
                 $relay,

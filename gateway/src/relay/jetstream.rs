@@ -6,6 +6,8 @@
 //! - `api`: what is asked of `JetStream`
 //! - `subjects`, `time`, `message`: names, times and publications on the wire
 //! - `stream`: the stream's settings, from the channel rules
+//! - `apply`: rules that change, and what the stream covers
+//! - `crossing`: channels that go over from core to the feed, or back
 //! - `feed`: follows the stream in order, fills holes, ticks in silence
 //! - `ring`: the feed's last minute
 //! - `read`: replays and history pages, from the ring or the stream
@@ -18,10 +20,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use async_nats::Subscriber;
 use futures_util::future::BoxFuture;
 use gateway_config::{History, Period, Relay as RelayConfig};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use super::embedded::Clock;
 use super::{
@@ -31,10 +34,12 @@ use crate::channel::Channel;
 use crate::metrics::Metrics;
 use crate::offset::Position;
 use crate::publication::{NewPublication, Published};
-use crate::rules::{Rule, Rules, SharedRules};
+use crate::rules::{Rule, SharedRules};
 
 mod api;
+mod apply;
 mod connect;
+mod crossing;
 mod feed;
 mod health;
 mod interest;
@@ -51,6 +56,8 @@ pub use api::ApiError;
 pub use connect::{ConnectError, Connection};
 
 use api::{Api, Get, StreamInfo};
+use apply::{Coverage, Effective};
+use crossing::Crossings;
 use feed::Follower;
 use health::{Health, Skips};
 use interest::Interests;
@@ -75,8 +82,14 @@ pub struct JetStreamRelay {
     stream: String,
     replicas: usize,
     rules: SharedRules,
-    /// The rules that the stream was last brought in line with.
-    applied: Mutex<Arc<Rules>>,
+    /// The rules that the stream was last brought in line with, and what it
+    /// covers.
+    effective: ArcSwap<Effective>,
+    /// Held while the stream is brought in line.
+    applying: tokio::sync::Mutex<()>,
+    crossings: Crossings,
+    /// A channel begins to go over to the feed.
+    cut: Notify,
     fanout: Fanout,
     clock: Clock,
     metrics: Metrics,
@@ -96,6 +109,7 @@ struct Parts {
     live: Subscriber,
     unstored: Subscriber,
     fenced: Subscriber,
+    news: Subscriber,
     connected: watch::Receiver<u64>,
     dropped: watch::Receiver<u64>,
 }
@@ -169,6 +183,7 @@ impl JetStreamRelay {
         let unstored =
             connection.client.subscribe(subjects.all_unstored()).await.map_err(unreachable)?;
         let fenced = connection.client.subscribe(subjects.fenced()).await.map_err(unreachable)?;
+        let news = connection.client.subscribe(subjects.news()).await.map_err(unreachable)?;
         // From here on the feed brings all: then what it reaches is read.
         api.barrier().await?;
         let info = api.info(&info.config.name).await?;
@@ -188,7 +203,13 @@ impl JetStreamRelay {
             stream: subjects.stream(),
             replicas: config.replicas,
             rules,
-            applied: Mutex::new(applied),
+            effective: ArcSwap::from_pointee(Effective {
+                rules: applied,
+                coverage: Coverage::default(),
+            }),
+            applying: tokio::sync::Mutex::default(),
+            crossings: Crossings::default(),
+            cut: Notify::new(),
             fanout,
             clock,
             metrics,
@@ -203,6 +224,7 @@ impl JetStreamRelay {
                 live,
                 unstored,
                 fenced,
+                news,
                 connected: connection.connected,
                 dropped: connection.dropped,
             })),
@@ -210,6 +232,7 @@ impl JetStreamRelay {
             feed_api: api.with_timeout(FEED_TIMEOUT),
             api,
         });
+        relay.note_stream(&info);
         relay.prime(head).await?;
         Ok(relay)
     }
@@ -218,7 +241,7 @@ impl JetStreamRelay {
     /// only waits.
     pub async fn run(self: &Arc<Self>, stop: impl Future<Output = ()>) {
         let parts = self.parts.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let Some(Parts { live, unstored, fenced, connected, dropped }) = parts else {
+        let Some(Parts { live, unstored, fenced, news, connected, dropped }) = parts else {
             return stop.await;
         };
         tokio::select! {
@@ -227,7 +250,8 @@ impl JetStreamRelay {
             () = self.serve_interests(unstored) => {}
             () = self.sessions.run(fenced) => {}
             () = self.count_overruns(dropped) => {}
-            () = self.follow_rules() => {}
+            () = self.follow_rules(news) => {}
+            () = self.follow_cuts() => {}
         }
         self.sessions.finish().await;
     }
@@ -261,7 +285,8 @@ impl JetStreamRelay {
             let position =
                 Position { epoch: head.epoch, sequence: stored.sequence, time: stored.time };
             let kept = self.subjects.channel_of(&stored.subject).and_then(|channel| {
-                self.keep(position, channel, stored.headers.as_ref(), &stored.payload)
+                let rules = &self.effective.load().rules;
+                self.keep(rules, position, channel, stored.headers.as_ref(), &stored.payload)
             });
             self.ring.push(position, kept);
         }
@@ -272,43 +297,14 @@ impl JetStreamRelay {
         Ok(())
     }
 
-    /// Brings the stream in line with the rules, as soon as they change.
-    async fn follow_rules(&self) {
-        loop {
-            tokio::time::sleep(Duration::from_secs(1)).await;
-            if let Err(error) = self.apply_rules().await {
-                tracing::warn!(%error, "the stream doesn't follow the new channel rules");
-            }
-        }
-    }
-
-    /// Brings the stream in line with the rules, if they are other ones than
-    /// before.
-    async fn apply_rules(&self) -> Result<(), ConnectError> {
-        let rules = self.rules.load_full();
-        if Arc::ptr_eq(&*self.applied(), &rules) {
-            return Ok(());
-        }
-        let wanted = stream::wanted(&self.subjects, &rules, self.replicas);
-        match stream::ensure(&self.api, &wanted).await {
-            Err(error) if error.passes() => Err(error),
-            result => {
-                *self.applied() = rules;
-                self.interests.rules_changed();
-                result.map(drop)
-            }
-        }
-    }
-
-    fn applied(&self) -> std::sync::MutexGuard<'_, Arc<Rules>> {
-        self.applied.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// The stream, which is made again if it is gone.
     async fn ensure_stream(&self) -> Result<StreamInfo, ApiError> {
         let wanted = stream::wanted(&self.subjects, &self.rules.load(), self.replicas);
         match stream::ensure(&self.api, &wanted).await {
-            Ok(info) => Ok(info),
+            Ok(info) => {
+                self.note_stream(&info);
+                Ok(info)
+            }
             Err(ConnectError::Api(error)) => Err(error),
             Err(error) => Err(ApiError::Malformed(error.to_string())),
         }

@@ -145,3 +145,20 @@ fn new_rules_hold_at_once() {
     shared.store(Arc::new(Rules::new(vec![keeping("a", 1)], 1000)));
     assert_eq!(kept(&shared.load(), &channel("a")), Some(1));
 }
+
+proptest::proptest! {
+    /// The index finds what trying one after the other finds.
+    #[test]
+    fn the_index_finds_the_first(
+        patterns in proptest::collection::vec("(a|b|\\*|\\$user)(\\.(a|b|\\*)){0,3}(\\.>)?|>", 0..12),
+        names in proptest::collection::vec("(a|b|\\$user|\\$all)(\\.(a|b|c)){0,4}", 1..12),
+    ) {
+        let rules: Vec<_> = patterns.iter().map(|pattern| rule(pattern)).collect();
+        let index = Index::new(rules.iter().map(|rule| &rule.matches));
+        for name in names {
+            let subject = channel(&name).to_subject();
+            let first = rules.iter().position(|rule| rule.matches.matches_subject(&subject));
+            proptest::prop_assert_eq!(index.first(&subject), first, "{}", name);
+        }
+    }
+}

@@ -21,7 +21,7 @@ pub struct Secrets {
 
 /// An operator with one account, which has `JetStream`.
 pub struct Operator {
-    operator: KeyPair,
+    itself: KeyPair,
     system: KeyPair,
     account: KeyPair,
 }
@@ -113,7 +113,7 @@ fn openssl(folder: &Path, name: &str, extensions: &[&str], by: Option<&str>) {
 impl Default for Operator {
     fn default() -> Self {
         Self {
-            operator: KeyPair::new_operator(),
+            itself: KeyPair::new_operator(),
             // JetStream doesn't start without one.
             system: KeyPair::new_account(),
             account: KeyPair::new_account(),
@@ -124,7 +124,7 @@ impl Default for Operator {
 impl Operator {
     /// What a server's configuration says of them.
     pub fn config(&self) -> String {
-        let operator = jwt(&self.operator, &self.operator, json!({"type": "operator"}));
+        let operator = jwt(&self.itself, &self.itself, json!({"type": "operator"}));
         let account = |key: &KeyPair, storage: i64| {
             let limits = json!({
                 "subs": -1, "data": -1, "payload": -1, "imports": -1, "exports": -1,
@@ -132,7 +132,7 @@ impl Operator {
                 "mem_storage": storage, "disk_storage": storage, "streams": storage,
                 "consumer": storage,
             });
-            jwt(&self.operator, key, json!({"type": "account", "limits": limits}))
+            jwt(&self.itself, key, json!({"type": "account", "limits": limits}))
         };
         let system = self.system.public_key();
         format!(

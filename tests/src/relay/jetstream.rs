@@ -10,9 +10,10 @@ use gateway::relay::{Fanout, Relay};
 use gateway::rules::{Rules, SharedRules};
 use gateway_config::Relay as RelayConfig;
 use tokio::sync::mpsc::{self, Sender};
+use tokio::task::AbortHandle;
 
-use super::{Gateway, Pending, RelayUnderTest, Setup, Time, World};
-use crate::nats::Nats;
+use super::{Faults, Gateway, Pending, RelayUnderTest, Setup, Time, World};
+use crate::nats::{Door, Nats};
 
 /// Gateways of a cluster.
 const GATEWAYS: usize = 2;
@@ -32,8 +33,24 @@ pub struct JumpingTime {
 /// Time, with what must live as long.
 struct WorldTime {
     time: JumpingTime,
-    relays: Vec<Arc<JetStreamRelay>>,
-    _nats: Nats,
+    cluster: Arc<Cluster>,
+}
+
+/// Gateways of one server, through a door each.
+struct Cluster {
+    nats: Nats,
+    doors: Vec<Door>,
+    rules: SharedRules,
+    setup: Setup,
+    time: JumpingTime,
+    gateways: Mutex<Vec<Working>>,
+    app: async_nats::Client,
+}
+
+/// A relay, and its work.
+struct Working {
+    relay: Arc<JetStreamRelay>,
+    work: AbortHandle,
 }
 
 /// Starts a gateway's relay, and its work.
@@ -44,6 +61,17 @@ pub async fn join_cluster(
     clock: Clock,
     metrics: Metrics,
 ) -> (Arc<JetStreamRelay>, Gateway) {
+    let (working, gateway) = start_gateway(config, rules, setup, clock, metrics).await;
+    (working.relay, gateway)
+}
+
+async fn start_gateway(
+    config: &RelayConfig,
+    rules: &SharedRules,
+    setup: &Setup,
+    clock: Clock,
+    metrics: Metrics,
+) -> (Working, Gateway) {
     let queues = (0..setup.shards).map(|_| mpsc::channel(setup.queue));
     let (senders, feeds): (Vec<Sender<_>>, _) = queues.unzip();
     let fanout = Fanout::new(senders);
@@ -71,9 +99,9 @@ pub async fn join_cluster(
         }
     };
     let working = Arc::clone(&relay);
-    tokio::spawn(async move { Box::pin(working.run(std::future::pending())).await });
+    let work = tokio::spawn(async move { Box::pin(working.run(std::future::pending())).await });
     let gateway = Gateway { relay: Arc::clone(&relay) as Arc<dyn Relay>, feeds };
-    (relay, gateway)
+    (Working { relay, work: work.abort_handle() }, gateway)
 }
 
 /// Numbers that name gateways.
@@ -86,23 +114,117 @@ impl RelayUnderTest for JetStream {
         Box::pin(async move {
             let nats = tokio::task::spawn_blocking(Nats::single).await.unwrap();
             let rules = Rules::new(setup.rules.clone(), 1_000_000).shared();
-            let config = RelayConfig { url: nats.url(), ..RelayConfig::default() };
+            let app = async_nats::connect(nats.url()).await.unwrap();
+            let mut doors = Vec::new();
+            if setup.faults {
+                for _ in 0..GATEWAYS {
+                    doors.push(Door::open(nats.port_of(0)).await);
+                }
+            }
             let time = JumpingTime::default();
-            let (mut relays, mut gateways) = (Vec::new(), Vec::new());
-            for _ in 0..GATEWAYS {
-                let (relay, gateway) =
-                    join_cluster(&config, &rules, &setup, time.clock(), Metrics::default()).await;
-                relays.push(relay);
+            let cluster = Arc::new(Cluster {
+                nats,
+                doors,
+                rules: Arc::clone(&rules),
+                setup,
+                time: time.clone(),
+                gateways: Mutex::default(),
+                app,
+            });
+            let mut gateways = Vec::new();
+            for index in 0..GATEWAYS {
+                let (working, gateway) = cluster.start(index).await;
+                cluster.lock().push(working);
                 gateways.push(gateway);
             }
-            let time = Arc::new(WorldTime { time, relays, _nats: nats });
-            World { gateways, rules, time }
+            let time = Arc::new(WorldTime { time, cluster: Arc::clone(&cluster) });
+            let can_fail = cluster.setup.faults;
+            let faults = can_fail.then_some(cluster as Arc<dyn Faults>);
+            World { gateways, rules, time, faults }
         })
     }
 
     fn cases(&self) -> u32 {
         // Each has a server of its own.
         12
+    }
+}
+
+// === impl Cluster ===
+
+impl Cluster {
+    async fn start(&self, index: usize) -> (Working, Gateway) {
+        let url = self.doors.get(index).map_or_else(|| self.nats.url(), Door::url);
+        let config = RelayConfig { url, ..RelayConfig::default() };
+        let (clock, metrics) = (self.time.clock(), Metrics::default());
+        start_gateway(&config, &self.rules, &self.setup, clock, metrics).await
+    }
+
+    fn relays(&self) -> Vec<Arc<JetStreamRelay>> {
+        self.lock().iter().map(|working| working.relay.clone()).collect()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Working>> {
+        self.gateways.lock().unwrap()
+    }
+}
+
+impl Faults for Cluster {
+    fn kill(&self, gateway: usize) -> Pending<'_, Gateway> {
+        Box::pin(async move {
+            // Nothing that it holds is written or said any more.
+            self.lock()[gateway].work.abort();
+            self.doors[gateway].cut();
+            let (working, gateway_there) = self.start(gateway).await;
+            self.lock()[gateway] = working;
+            gateway_there
+        })
+    }
+
+    fn cut(&self, gateway: usize) {
+        self.doors[gateway].cut();
+    }
+
+    fn set_deaf(&self, gateway: usize, deaf: bool) {
+        self.doors[gateway].set_deaf(deaf);
+    }
+
+    fn set_stale(&self, stale: bool) {
+        for door in &self.doors {
+            door.set_stale(stale);
+        }
+    }
+
+    fn delete(&self, sequence: u64) -> Pending<'_, ()> {
+        Box::pin(async move {
+            let delete = format!("{{\"seq\":{sequence},\"no_erase\":true}}");
+            let call = "$JS.API.STREAM.MSG.DELETE.PUSH_push";
+            // It may have gone by itself.
+            self.app.request(call, delete.into()).await.unwrap();
+        })
+    }
+
+    fn refuse(&self, channel: &str) -> Pending<'_, ()> {
+        let subject = format!("push.pub.{channel}");
+        Box::pin(async move {
+            let mut headers = async_nats::HeaderMap::new();
+            // It would erase the channel; the stream doesn't allow it.
+            headers.insert("Nats-Rollup", "sub");
+            let answer = self.app.request_with_headers(subject, headers, "0".into()).await.unwrap();
+            let answer: serde_json::Value = serde_json::from_slice(&answer.payload).unwrap();
+            assert!(answer["error"].is_object(), "{answer}");
+        })
+    }
+
+    fn counts(&self) -> String {
+        let mut sums = [0; 3];
+        for door in &self.doors {
+            for (sum, count) in sums.iter_mut().zip(door.counts()) {
+                *sum += count;
+            }
+        }
+        let [deaf, stale, cuts] = sums;
+        format!("feed messages lost {deaf}, stale answers {stale}, connections cut {cuts}")
     }
 }
 
@@ -136,7 +258,7 @@ impl Time for WorldTime {
 
     fn pass(&self, period: Duration) -> Pending<'_, ()> {
         Box::pin(async move {
-            for relay in &self.relays {
+            for relay in self.cluster.relays() {
                 relay.settle().await;
             }
             // What happened before and after are not of one millisecond.
@@ -144,7 +266,7 @@ impl Time for WorldTime {
             let by = u64::try_from(period.as_millis()).unwrap();
             self.time.jumps.lock().unwrap().push((machine(), by));
             tokio::time::sleep(Duration::from_millis(2)).await;
-            for relay in &self.relays {
+            for relay in self.cluster.relays() {
                 relay.settle().await;
             }
         })

@@ -219,3 +219,20 @@ pub async fn a_longer_age_brings_nothing_back(relay: &impl RelayUnderTest) {
     let whole = replayed.lost.is_empty() && numbers(&replayed.publications) == [1];
     assert!(whole || replayed.lost == [channel("kept.a")], "{replayed:?}");
 }
+
+/// Of a subscription that was made before there was anything, at a gateway
+/// that started after it.
+pub async fn a_place_before_the_first_message(relay: &impl RelayUnderTest) {
+    let mut world = relay.start(Setup { faults: true, ..setup() }).await;
+    let start = world.relay().head();
+    let kept = world.publish_all("kept.a", [1, 2]).await;
+    if let Some(faults) = world.faults.clone() {
+        // So that it has to ask for what is older than itself.
+        faults.set_stale(true);
+        world.gateways[1] = faults.kill(1).await;
+    }
+    let (from, until) = (kept[1], world.head_at(kept[1]).await);
+    let channels = vec![(channel("kept.a"), start.sequence)];
+    let replayed = world.replay(Replay { from, channels, until, last: None }).await;
+    assert_eq!((replayed.lost, numbers(&replayed.publications)), (Vec::new(), vec![1, 2]));
+}

@@ -19,11 +19,14 @@ use tokio::time::Instant;
 
 use super::JetStreamRelay;
 use super::api::last;
+use super::crossing::Source;
 use super::ring::Kept;
 use super::subjects;
 use super::subjects::TICK;
 use crate::offset::Position;
+use crate::publication::Publication;
 use crate::relay::{FeedItem, RelayError};
+use crate::rules::{Rule, Rules};
 
 mod fill;
 mod silence;
@@ -199,17 +202,26 @@ impl<'a> Follower<'a> {
             sequence: incoming.sequence,
             time: incoming.time,
         };
-        let kept = self.relay.keep(position, incoming.channel, incoming.headers, incoming.payload);
-        let item = match &kept {
-            Some(kept) => FeedItem::Publication(kept.publication.clone()),
-            None => FeedItem::Position(position),
+        let relay = self.relay;
+        let publication = {
+            let effective = relay.effective.load();
+            let (channel, headers) = (incoming.channel, incoming.headers);
+            let kept = relay.keep(&effective.rules, position, channel, headers, incoming.payload);
+            let publication = kept.as_ref().map(|kept| kept.publication.clone());
+            relay.ring.push(position, kept);
+            if !Arc::ptr_eq(&*effective, &*relay.effective.load()) {
+                // It was read by rules that hold no longer.
+                relay.ring.forget();
+            }
+            publication
         };
-        self.relay.ring.push(position, kept);
         self.relay.note_last(position.sequence);
         self.position = position;
         self.owed = self.owed.max(position.sequence);
         self.silence.reached(position.sequence);
-        self.send(item).await
+        let level = self.owed <= position.sequence;
+        let handed = relay.hand_on_stored(incoming.channel, position, publication, level).await;
+        handed.map_err(|_: RelayError| Stopped)
     }
 
     async fn send(&mut self, item: FeedItem) -> Result<(), Stopped> {
@@ -224,6 +236,7 @@ impl JetStreamRelay {
     /// None: nothing for subscribers.
     pub(super) fn keep(
         &self,
+        rules: &Rules,
         position: Position,
         channel: &str,
         headers: Option<&HeaderMap>,
@@ -232,8 +245,15 @@ impl JetStreamRelay {
         if channel == TICK {
             return None;
         }
-        match self.decode_stored(position, channel, headers, payload) {
-            Ok(kept) => kept,
+        let rule = rules.of_subject(channel);
+        // What leaves the feed comes from it until it has gone over.
+        let kept = super::kept_by(&rule).is_some()
+            || self.crossings.is_before_switch(channel, Source::Core);
+        if !kept {
+            return None;
+        }
+        match Self::decode_stored(&rule, position, channel, headers, payload) {
+            Ok(kept) => Some(kept),
             Err(reason) => {
                 self.skips.count(&self.metrics, channel, reason);
                 None
@@ -241,23 +261,67 @@ impl JetStreamRelay {
         }
     }
 
-    /// Reads a stored message. None: its channel has no history by the rules.
+    /// Reads a stored message.
     pub(super) fn decode_stored(
-        &self,
+        rule: &Rule,
         position: Position,
         channel: &str,
         headers: Option<&HeaderMap>,
         payload: &Bytes,
-    ) -> Result<Option<Kept>, super::message::Undeliverable> {
-        let rule = self.rules.load().of_subject(channel);
-        if super::kept_by(&rule).is_none() {
-            return Ok(None);
-        }
+    ) -> Result<Kept, super::message::Undeliverable> {
         let name = subjects::channel(channel).ok_or(super::message::Undeliverable::Channel)?;
         let content = super::message::decode(channel, headers, payload, rule.max_payload)?;
         let expires = super::message::expiry(&content, position.time);
         let publication = content.into_publication(name, position.time, Some(position));
-        Ok(Some(Kept { publication: Arc::new(publication), expires }))
+        Ok(Kept { publication: Arc::new(publication), expires })
+    }
+
+    /// Hands on what the feed brought; none: the position alone. `level`: the
+    /// feed is at the stream's end.
+    async fn hand_on_stored(
+        &self,
+        channel: &str,
+        position: Position,
+        publication: Option<Arc<Publication>>,
+        level: bool,
+    ) -> Result<(), RelayError> {
+        if !self.crossings.is_idle() {
+            self.go_over(level).await?;
+        }
+        let Some(publication) = publication else {
+            return self.fanout.send(FeedItem::Position(position)).await;
+        };
+        if self.crossings.is_idle() {
+            return self.fanout.send(FeedItem::Publication(publication)).await;
+        }
+        let permit = self.fanout.reserve().await?;
+        let settled = || Source::of(self.effective.load().by_feed(channel));
+        let sequence = Some(position.sequence);
+        self.crossings.decide(channel, &publication, sequence, settled, |deliver| {
+            permit.send(if deliver {
+                FeedItem::Publication(publication.clone())
+            } else {
+                FeedItem::Position(position)
+            });
+        });
+        Ok(())
+    }
+
+    /// Channels whose time has come go over to the feed.
+    async fn go_over(&self, level: bool) -> Result<(), RelayError> {
+        let now = std::time::Instant::now();
+        for (subject, late) in self.crossings.switch_to_feed(now) {
+            tracing::debug!(channel = subject, late = late.len(), "a channel comes from the feed");
+            self.interests.look_at(subject);
+            for publication in late {
+                // The position is past it already.
+                let publication =
+                    Publication { position: None, ..Arc::unwrap_or_clone(publication) };
+                self.fanout.send(FeedItem::Publication(Arc::new(publication))).await?;
+            }
+        }
+        self.crossings.expire(level, now);
+        Ok(())
     }
 }
 

@@ -11,12 +11,17 @@ use tokio::sync::{Notify, watch};
 use tokio::task::{AbortHandle, JoinSet};
 
 use super::api::TIMEOUT;
-use super::{JetStreamRelay, kept_by, message, subjects};
+use super::apply::Effective;
+use super::crossing::{Crossings, Source};
+use super::{JetStreamRelay, message, subjects};
 use crate::channel::Channel;
+use crate::publication::Publication;
 use crate::relay::{FeedItem, RelayError};
 
 /// Time between two attempts to subscribe, while NATS is away.
 const RETRY: Duration = Duration::from_millis(500);
+/// How often a channel that goes over to core is looked at.
+const LOOK: Duration = Duration::from_millis(50);
 /// Every session's own channel: one subscription for all of them, since a
 /// reconnect storm must not be one of subscriptions.
 const SESSIONS: &str = "$sid.";
@@ -29,7 +34,7 @@ pub struct Interests {
 }
 
 #[derive(Default)]
-struct Table {
+pub struct Table {
     /// By subject.
     wanted: HashMap<String, Interest>,
     /// Subjects to look at.
@@ -39,6 +44,8 @@ struct Table {
 struct Interest {
     /// Shards that have joined.
     count: usize,
+    /// Whether the feed brings it, or is to.
+    by_feed: bool,
     /// Whether what is published will arrive.
     ready: watch::Sender<bool>,
 }
@@ -48,13 +55,14 @@ struct Interest {
 impl Interests {
     /// One shard more. The receiver says when the subscription is in force;
     /// with history, the feed is.
-    fn join(&self, channel: &Channel, history: bool) -> watch::Receiver<bool> {
+    fn join(&self, channel: &Channel, by_feed: impl FnOnce(&str) -> bool) -> watch::Receiver<bool> {
         let subject = subject_of(channel);
         let mut table = self.lock();
-        let interest = table
-            .wanted
-            .entry(subject.clone())
-            .or_insert_with(|| Interest { count: 0, ready: watch::Sender::new(history) });
+        // Under the lock, so that no change of the rules is missed.
+        let interest = table.wanted.entry(subject.clone()).or_insert_with(|| {
+            let by_feed = by_feed(&subject);
+            Interest { count: 0, by_feed, ready: watch::Sender::new(by_feed) }
+        });
         interest.count += 1;
         let ready = interest.ready.subscribe();
         if !*ready.borrow() {
@@ -76,16 +84,36 @@ impl Interests {
         }
     }
 
-    /// Which channels have history may be otherwise now.
-    pub fn rules_changed(&self) {
-        let mut table = self.lock();
-        let all: Vec<_> = table.wanted.keys().cloned().collect();
-        table.dirty.extend(all);
+    /// A channel's subscription may be otherwise now.
+    pub fn look_at(&self, subject: String) {
+        self.lock().dirty.insert(subject);
         self.changed.notify_one();
     }
 
-    fn lock(&self) -> MutexGuard<'_, Table> {
+    /// There are channels to look at.
+    pub fn wake(&self) {
+        self.changed.notify_one();
+    }
+
+    pub fn lock(&self) -> MutexGuard<'_, Table> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+// === impl Table ===
+
+impl Table {
+    /// Channels that come from elsewhere now begin to go over.
+    pub fn cross(&mut self, effective: &Effective, crossings: &Crossings) {
+        let now = std::time::Instant::now();
+        for (subject, interest) in &mut self.wanted {
+            let by_feed = effective.by_feed(subject);
+            if by_feed != interest.by_feed {
+                interest.by_feed = by_feed;
+                crossings.begin(subject, Source::of(by_feed), now);
+                self.dirty.insert(subject.clone());
+            }
+        }
     }
 }
 
@@ -101,8 +129,8 @@ fn subject_of(channel: &Channel) -> String {
 
 impl JetStreamRelay {
     pub(super) async fn join_one(&self, channel: &Channel) -> Result<(), RelayError> {
-        let history = kept_by(&self.rules.load().of(channel)).is_some();
-        let mut ready = self.interests.join(channel, history);
+        let by_feed = |subject: &str| self.effective.load().by_feed(subject);
+        let mut ready = self.interests.join(channel, by_feed);
         let joined = tokio::time::timeout(TIMEOUT, ready.wait_for(|ready| *ready)).await;
         let joined = matches!(joined, Ok(Ok(_)));
         if joined {
@@ -117,10 +145,10 @@ impl JetStreamRelay {
     pub(super) async fn serve_interests(self: &Arc<Self>, unstored: Subscriber) {
         // Sessions' own channels are in no hub, so nobody joins them.
         if let Ok(any) = Channel::sid("any") {
-            self.interests.join(&any, false);
+            self.interests.join(&any, |_| false);
         }
         let mut tasks = JoinSet::new();
-        tasks.spawn(Arc::clone(self).hand_on(unstored, true));
+        tasks.spawn(Arc::clone(self).hand_on(unstored, None));
         let mut subscribed: HashMap<String, AbortHandle> = HashMap::new();
         loop {
             let again = !self.update_interests(&mut subscribed, &mut tasks).await;
@@ -148,19 +176,21 @@ impl JetStreamRelay {
         let dirty = std::mem::take(&mut self.interests.lock().dirty);
         let mut fresh = Vec::new();
         for subject in &dirty {
-            let history = kept_by(&self.rules.load().of_subject(subject)).is_some();
-            let wanted = {
+            let (wanted, by_feed) = {
                 let mut table = self.interests.lock();
-                let count = table.wanted.get(subject).map_or(0, |interest| interest.count);
-                if count == 0 {
+                let interest = table.wanted.get(subject).filter(|interest| interest.count > 0);
+                let found = (interest.is_some(), interest.is_some_and(|i| i.by_feed));
+                if !found.0 {
                     table.wanted.remove(subject);
+                    self.crossings.forget(subject);
                 }
-                count > 0
+                found
             };
+            let core = !by_feed || self.crossings.is_before_switch(subject, Source::Feed);
             if wanted {
                 fresh.push(subject.clone());
             }
-            if !wanted || history {
+            if !wanted || !core {
                 // Dropped, the subscription ends.
                 if let Some(task) = subscribed.remove(subject) {
                     task.abort();
@@ -174,7 +204,7 @@ impl JetStreamRelay {
             else {
                 continue;
             };
-            let task = tasks.spawn(Arc::clone(self).hand_on(messages, false));
+            let task = tasks.spawn(Arc::clone(self).hand_on(messages, Some(subject.clone())));
             subscribed.insert(subject.clone(), task);
         }
         if fresh.is_empty() {
@@ -193,16 +223,26 @@ impl JetStreamRelay {
         in_force
     }
 
-    /// Hands on one subscription's messages, in their order. `unstored`: of
+    /// Hands on one subscription's messages, in their order. No subject: of
     /// channels with history, what the stream doesn't have.
-    async fn hand_on(self: Arc<Self>, mut messages: Subscriber, unstored: bool) {
-        while let Some(message) = messages.next().await {
+    async fn hand_on(self: Arc<Self>, mut messages: Subscriber, subject: Option<String>) {
+        loop {
+            let leaving =
+                subject.as_deref().filter(|subject| self.crossings.is_going(subject, Source::Core));
+            let message = match leaving {
+                None => messages.next().await,
+                Some(subject) => {
+                    let message = tokio::time::timeout(LOOK, messages.next()).await;
+                    if self.go_over_to_core(subject).await.is_err() {
+                        return;
+                    }
+                    let Ok(message) = message else { continue };
+                    message
+                }
+            };
+            let Some(message) = message else { return };
             let Some(channel) = self.subjects.channel_of(&message.subject) else { continue };
             let rule = self.rules.load().of_subject(channel);
-            if !unstored && kept_by(&rule).is_some() {
-                // The feed brings it.
-                continue;
-            }
             let headers = message.headers.as_ref();
             let name = subjects::channel(channel).ok_or(message::Undeliverable::Channel);
             let decoded = name.and_then(|name| {
@@ -212,13 +252,52 @@ impl JetStreamRelay {
             });
             match decoded {
                 Ok(publication) => {
-                    let item = FeedItem::Publication(Arc::new(publication));
-                    if self.fanout.send(item).await.is_err() {
+                    let publication = Arc::new(publication);
+                    if self.hand_on_one(channel, publication, subject.is_none()).await.is_err() {
                         return;
                     }
                 }
+                // What the feed brings is counted there.
+                Err(_) if subject.is_some() && self.effective.load().by_feed(channel) => {}
                 Err(reason) => self.skips.count(&self.metrics, channel, reason),
             }
         }
+    }
+
+    async fn hand_on_one(
+        &self,
+        channel: &str,
+        publication: Arc<Publication>,
+        unstored: bool,
+    ) -> Result<(), RelayError> {
+        let permit = self.fanout.reserve().await?;
+        if unstored {
+            permit.send(FeedItem::Publication(publication));
+            return Ok(());
+        }
+        let settled = || Source::of(self.effective.load().by_feed(channel));
+        if self.crossings.is_idle() {
+            if settled() == Source::Core {
+                permit.send(FeedItem::Publication(publication));
+            }
+            return Ok(());
+        }
+        self.crossings.decide(channel, &publication, None, settled, |deliver| {
+            if deliver {
+                permit.send(FeedItem::Publication(publication.clone()));
+            }
+        });
+        Ok(())
+    }
+
+    /// The channel goes over to core when its time has come.
+    async fn go_over_to_core(&self, subject: &str) -> Result<(), RelayError> {
+        let now = std::time::Instant::now();
+        let complete = self.is_complete(subject);
+        for publication in self.crossings.switch_to_core(subject, complete, now) {
+            self.fanout.send(FeedItem::Publication(publication)).await?;
+        }
+        self.crossings.expire(false, now);
+        Ok(())
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::api::TIMEOUT;
 use super::ring::When;
-use super::{Get, JetStreamRelay, kept_by, message, unavailable};
+use super::{Get, JetStreamRelay, message, unavailable};
 use crate::offset::Position;
 use crate::publication::{NewPublication, Published};
 use crate::relay::RelayError;
@@ -19,7 +19,7 @@ impl JetStreamRelay {
     pub(super) async fn publish_one(&self, new: NewPublication) -> Result<Published, RelayError> {
         self.apply_rules().await.map_err(|error| RelayError::Unavailable(error.to_string()))?;
         let channel = new.channel.to_subject();
-        let history = kept_by(&self.rules.load().of_subject(&channel)).is_some();
+        let history = self.effective.load().by_feed(&channel);
         let stored = history && new.store;
         let (headers, payload) = message::encode(&new, &channel, stored);
         if stored {

@@ -2,6 +2,7 @@
 //! older.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{StreamExt as _, TryStreamExt as _};
@@ -13,6 +14,7 @@ use super::{Get, JetStreamRelay, kept_by, unavailable};
 use crate::channel::Channel;
 use crate::offset::{Offset, Position};
 use crate::relay::{HistoryPage, HistoryQuery, RelayError, Replay, Replayed};
+use crate::rules::Rules;
 
 /// Messages of one batch.
 const BATCH: usize = 256;
@@ -44,12 +46,12 @@ impl JetStreamRelay {
         if last.is_none() && !self.knows(from, highest).await? {
             return Ok(all_lost(channels));
         }
-        let rules = self.rules.load_full();
+        let rules = self.reading_rules().await;
         let mut lost = Vec::new();
         let mut wanted = Vec::new();
         let mut limits: HashMap<Channel, (History, Place)> = HashMap::new();
         for (channel, sequence) in channels {
-            let Some(history) = kept_by(&rules.of(&channel)) else {
+            let Some(history) = self.history_of(&rules, &channel) else {
                 if last.is_none() {
                     lost.push(channel);
                 }
@@ -107,7 +109,8 @@ impl JetStreamRelay {
         query: HistoryQuery,
     ) -> Result<HistoryPage, RelayError> {
         let HistoryQuery { channel, since, before, limit, newest_first } = query;
-        let history = kept_by(&self.rules.load().of(&channel)).ok_or(RelayError::NoHistory)?;
+        let rules = self.reading_rules().await;
+        let history = self.history_of(&rules, &channel).ok_or(RelayError::NoHistory)?;
         let head = self.ring.head();
         let mut page = HistoryPage { publications: Vec::new(), head, complete: true, more: false };
         let mut until = head.sequence;
@@ -160,6 +163,21 @@ impl JetStreamRelay {
         Ok(page)
     }
 
+    /// The rules to read by: those in force, as soon as the stream follows
+    /// them.
+    async fn reading_rules(&self) -> Arc<Rules> {
+        // Without the stream the old ones hold as well; see below.
+        let _ = self.apply_rules().await;
+        self.rules.load_full()
+    }
+
+    /// How much is kept of a channel; none also while the stream doesn't
+    /// store it, or the ring has left it out, whatever the rules say.
+    fn history_of(&self, rules: &Rules, channel: &Channel) -> Option<History> {
+        let history = kept_by(&rules.of(channel))?;
+        self.effective.load().by_feed(&channel.to_subject()).then_some(history)
+    }
+
     /// What channels have, each after its sequence, up to `until`, in no
     /// order among channels. Own TTLs that ran out are not looked at here.
     async fn read(&self, channels: &[(Channel, u64)], until: u64) -> Result<Vec<Kept>, ApiError> {
@@ -199,6 +217,7 @@ impl JetStreamRelay {
         until: u64,
     ) -> Result<Vec<Kept>, ApiError> {
         let name = channel.to_subject();
+        let rule = self.rules.load().of_subject(&name);
         let subject = self.subjects.publish(&name);
         let epoch = self.ring.head().epoch;
         let mut found = Vec::new();
@@ -216,11 +235,7 @@ impl JetStreamRelay {
                 let position = Position { epoch, sequence: stored.sequence, time: stored.time };
                 let headers = stored.headers.as_ref();
                 // What no client could take was counted when the feed brought it.
-                if let Ok(Some(kept)) =
-                    self.decode_stored(position, &name, headers, &stored.payload)
-                {
-                    found.push(kept);
-                }
+                found.extend(Self::decode_stored(&rule, position, &name, headers, &stored.payload));
             }
         }
         Ok(found)
@@ -287,6 +302,11 @@ impl JetStreamRelay {
         }
         if next > 0 {
             return Ok(Place { sequence, next });
+        }
+        if sequence == 0 {
+            // No message has it; none is older than the stream, and its
+            // epoch is when it was made.
+            return Ok(Place { sequence, next: position.epoch });
         }
         // Before this gateway's time.
         let time = self.stored_time(sequence).await?;

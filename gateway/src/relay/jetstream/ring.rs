@@ -117,6 +117,14 @@ impl Ring {
         inner.waiting.clear();
     }
 
+    /// Forgets what it has: other channels have history now, and what they
+    /// had is in the stream alone.
+    pub fn forget(&self) {
+        let mut inner = self.lock();
+        inner.entries.clear();
+        inner.bytes = 0;
+    }
+
     /// The feed's next sequence, which is not there (any more).
     pub fn push_missing(&self) {
         let mut inner = self.lock();

@@ -78,7 +78,7 @@ fn covering(rules: &Rules) -> Vec<String> {
 
 /// Whether a subject with wildcards takes all that another takes. Unlike a
 /// rule's, NATS' wildcards take tokens that begin with `$` too.
-fn covers(a: &str, b: &str) -> bool {
+pub fn covers(a: &str, b: &str) -> bool {
     let mut theirs = b.split('.');
     for ours in a.split('.') {
         match (ours, theirs.next()) {
@@ -91,9 +91,30 @@ fn covers(a: &str, b: &str) -> bool {
     theirs.next().is_none()
 }
 
+/// The stream as it was found.
+pub enum Found {
+    /// It is what is wanted, or newer.
+    Ready(Box<StreamInfo>),
+    /// It is of an older configuration.
+    Older {
+        /// As it is.
+        now: Box<StreamConfig>,
+        /// As it should be.
+        update: Box<StreamConfig>,
+    },
+}
+
 /// Makes the stream, or sees that it is the one that is wanted; brings it up
 /// to date if this configuration is newer.
 pub async fn ensure(api: &Api, wanted: &StreamConfig) -> Result<StreamInfo, ConnectError> {
+    match look(api, wanted).await? {
+        Found::Ready(info) => Ok(*info),
+        Found::Older { update, .. } => Ok(api.update(&update).await?),
+    }
+}
+
+/// Makes the stream, or sees whether it is the one that is wanted.
+pub async fn look(api: &Api, wanted: &StreamConfig) -> Result<Found, ConnectError> {
     let info = match api.info(&wanted.name).await {
         Ok(info) => info,
         Err(error) if error.is_no_stream() => match api.create(wanted).await {
@@ -114,7 +135,7 @@ pub async fn ensure(api: &Api, wanted: &StreamConfig) -> Result<StreamInfo, Conn
     let ours = generation(wanted).unwrap_or(0);
     if ours < theirs || (differs.is_empty() && ours == theirs) {
         // A newer configuration rules; this gateway will get it too.
-        return Ok(info);
+        return Ok(Found::Ready(Box::new(info)));
     }
     if ours == theirs {
         return Err(ConnectError::Settings {
@@ -130,7 +151,7 @@ pub async fn ensure(api: &Api, wanted: &StreamConfig) -> Result<StreamInfo, Conn
             config.metadata.insert(key.clone(), value.clone());
         }
     }
-    Ok(api.update(&config).await?)
+    Ok(Found::Older { now: Box::new(info.config), update: Box::new(config) })
 }
 
 /// The names of the settings that differ.

@@ -74,6 +74,11 @@ impl Subjects {
         format!("{}.ctl.fenced", self.prefix)
     }
 
+    /// What the stream covers from now on.
+    pub fn news(&self) -> String {
+        format!("{}.ctl.stream", self.prefix)
+    }
+
     /// The channel's part of a subject of this prefix.
     pub fn channel_of<'a>(&self, subject: &'a str) -> Option<&'a str> {
         [&self.live, &self.publish, &self.unstored]

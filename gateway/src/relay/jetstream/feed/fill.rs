@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::{Follower, Incoming, Stopped};
 use crate::channel::Channel;
 use crate::offset::Position;
-use crate::relay::jetstream::api::{Api, ApiError, Get, StreamInfo};
+use crate::relay::jetstream::api::{Api, ApiError, Get, Stored, StreamInfo};
 use crate::relay::jetstream::{kept_by, subjects, time};
 use crate::relay::{FeedItem, Lost};
 
@@ -51,6 +51,7 @@ impl Follower<'_> {
                 Err(error) if error.is_no_stream() => return self.new_life(false).await,
                 Err(error) => return Ok(Err(error)),
             };
+            self.relay.note_stream(&info);
             if epoch(&info) != Some(self.position.epoch) {
                 return self.new_life(false).await;
             }
@@ -157,19 +158,7 @@ impl Follower<'_> {
             }
             tries = 0;
             for stored in &batch {
-                self.step_over(stored.sequence, seen);
-                let Some(channel) = self.relay.subjects.channel_of(&stored.subject) else {
-                    continue;
-                };
-                *seen.counts.entry(channel.to_owned()).or_default() += 1;
-                let incoming = Incoming {
-                    sequence: stored.sequence,
-                    time: stored.time,
-                    channel,
-                    headers: stored.headers.as_ref(),
-                    payload: &stored.payload,
-                };
-                self.accept(&incoming).await?;
+                self.accept_stored(stored, seen).await?;
             }
         }
         Ok(Ok(()))
@@ -189,17 +178,7 @@ impl Follower<'_> {
             Err(error) => return Ok(Err(error)),
         };
         if let Some(stored) = stored {
-            self.step_over(stored.sequence, seen);
-            let channel = relay.subjects.channel_of(&stored.subject).unwrap_or_default();
-            *seen.counts.entry(channel.to_owned()).or_default() += 1;
-            let incoming = Incoming {
-                sequence: stored.sequence,
-                time: stored.time,
-                channel,
-                headers: stored.headers.as_ref(),
-                payload: &stored.payload,
-            };
-            self.accept(&incoming).await?;
+            self.accept_stored(&stored, seen).await?;
             return Ok(Ok(()));
         }
         let info = match relay.feed_api.info(&relay.stream).await {
@@ -221,6 +200,23 @@ impl Follower<'_> {
         self.silence.reached(position.sequence);
         self.send(FeedItem::Position(position)).await?;
         Ok(Ok(()))
+    }
+
+    /// The next message that the stream has.
+    async fn accept_stored(&mut self, stored: &Stored, seen: &mut Seen) -> Result<(), Stopped> {
+        self.step_over(stored.sequence, seen);
+        // The stream has no subject that isn't a channel's; one that had
+        // would be passed by.
+        let channel = self.relay.subjects.channel_of(&stored.subject).unwrap_or_default();
+        *seen.counts.entry(channel.to_owned()).or_default() += 1;
+        let incoming = Incoming {
+            sequence: stored.sequence,
+            time: stored.time,
+            channel,
+            headers: stored.headers.as_ref(),
+            payload: &stored.payload,
+        };
+        self.accept(&incoming).await
     }
 
     /// What is before `sequence` is not there.
