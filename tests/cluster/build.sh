@@ -55,6 +55,7 @@ go_is_recent() {
   [[ $version =~ ^go1\.([0-9]+) && ${BASH_REMATCH[1]} -ge 24 ]]
 }
 
+# `build [PART...]`; without one, all.
 build() {
   ! foreign || return 0
   missing >&2 || exit 1
@@ -62,33 +63,46 @@ build() {
   # Two runs at once must not build the same.
   exec 9>"$cache/.cluster-lock"
   flock 9
-  local wanted
+  local wanted part
   mapfile -t wanted < <(absent)
   if [[ ${#wanted[@]} != 0 ]]; then
     echo "installing ${wanted[*]}" >&2
     apt-get update -qq
-    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${wanted[@]}" >/dev/null
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${wanted[@]}" >/dev/null 2>&1 ||
+      die "apt-get could not install ${wanted[*]}"
   fi
-  export CGO_ENABLED=0 GOFLAGS=
-  [[ -x $k8s/k8s ]] || build_kubernetes
-  local program
-  for program in kube-apiserver kube-controller-manager kube-scheduler kube-proxy kubelet kubectl etcd; do
-    [[ -e $k8s/$program ]] || ln -s k8s "$k8s/$program"
+  [[ $# != 0 ]] || set -- kubernetes helm nats coredns pause
+  for part in "$@"; do
+    case $part in
+      kubernetes) build_kubernetes ;;
+      helm) build_go helm "$helm" "helm.sh/helm/v3/cmd/helm@v$helm" \
+        "-X helm.sh/helm/v3/internal/version.version=v$helm" ;;
+      nats) build_go nats-server "$nats" "github.com/nats-io/nats-server/v2@v$nats" "" ;;
+      coredns) build_go coredns "$coredns" "github.com/coredns/coredns@v$coredns" "" ;;
+      pause) build_pause ;;
+      *) die "no such part to build: $part" ;;
+    esac
   done
-  build_go helm "$helm" "helm.sh/helm/v3/cmd/helm@v$helm" \
-    "-X helm.sh/helm/v3/internal/version.version=v$helm"
-  build_go nats-server "$nats" "github.com/nats-io/nats-server/v2@v$nats" ""
-  build_go coredns "$coredns" "github.com/coredns/coredns@v$coredns" ""
-  build_pause
   exec 9>&-
 }
 
-# Says what is built, and how long it took: `timed WHAT COMMAND...`.
+# Says what is built, and how long it took; what it printed, if it fails:
+# `timed WHAT COMMAND...`.
 timed() {
-  local what=$1 start=$SECONDS
+  local what=$1 start=$SECONDS log
   shift
+  log=$(mktemp)
   echo "building $what; this is done once" >&2
-  "$@"
+  (
+    set -e
+    export CGO_ENABLED=0 GOFLAGS=
+    "$@"
+  ) >"$log" 2>&1 || {
+    tail -n 20 "$log" >&2
+    rm -f "$log"
+    die "$what could not be built"
+  }
+  rm -f "$log"
   echo "built $what in $((SECONDS - start)) s" >&2
 }
 
@@ -107,7 +121,13 @@ install_go() {
   mv "$new" "$folder"
 }
 
-build_kubernetes() { timed "Kubernetes $kubernetes" link_kubernetes; }
+build_kubernetes() {
+  [[ -x $k8s/k8s ]] || timed "Kubernetes $kubernetes" link_kubernetes
+  local program
+  for program in kube-apiserver kube-controller-manager kube-scheduler kube-proxy kubelet kubectl etcd; do
+    [[ -e $k8s/$program ]] || ln -s k8s "$k8s/$program"
+  done
+}
 
 # Kubernetes' modules carry no versions of each other: each that is required as
 # v0.0.0 is the one of the same release, 0.34.1 beside Kubernetes 1.34.1.

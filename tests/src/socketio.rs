@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use serde_json::{Value, json};
 
 use crate::Gateway;
-use crate::engineio::{Polling, SEPARATOR, endpoint};
+use crate::engineio::{Polling, SEPARATOR, endpoint_at};
 use crate::patience::patiently;
 use crate::websocket::{Frame, WebSocket};
 
@@ -111,7 +111,22 @@ impl Socket {
         auth: Option<&Value>,
         query: &str,
     ) -> Result<Self, Value> {
-        let mut link = Link::open(gateway, transport, query).await;
+        Self::join_url(gateway.client(), transport, namespace, auth, query).await
+    }
+
+    /// The same at any client listener: `http://HOST:PORT`.
+    ///
+    /// # Panics
+    ///
+    /// When neither comes.
+    pub async fn join_url(
+        base: &str,
+        transport: Transport,
+        namespace: &str,
+        auth: Option<&Value>,
+        query: &str,
+    ) -> Result<Self, Value> {
+        let mut link = Link::open(base, transport, query).await;
         let auth = auth.map(Value::to_string).unwrap_or_default();
         let place = if namespace == "/" { String::new() } else { format!("{namespace},") };
         link.send(&format!("40{place}{auth}")).await;
@@ -376,14 +391,14 @@ fn fill(value: &mut Value, binaries: &[Vec<u8>]) {
 // === impl Link ===
 
 impl Link {
-    async fn open(gateway: &Gateway, transport: Transport, query: &str) -> Self {
+    async fn open(base: &str, transport: Transport, query: &str) -> Self {
         match transport {
             Transport::Polling => {
-                let url = format!("{}{query}", endpoint(gateway, "polling"));
+                let url = format!("{}{query}", endpoint_at(base, "polling"));
                 Self::Polling { session: Polling::open_at(&url).await, read: VecDeque::new() }
             }
             Transport::WebSocket => {
-                let url = format!("{}{query}", endpoint(gateway, "websocket"));
+                let url = format!("{}{query}", endpoint_at(base, "websocket"));
                 let mut socket = WebSocket::connect(&url).await;
                 let open = socket.text().await;
                 assert!(open.starts_with('0'), "handshake {open:?}");
