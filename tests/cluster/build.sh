@@ -75,8 +75,7 @@ build() {
   for part in "$@"; do
     case $part in
       kubernetes) build_kubernetes ;;
-      helm) build_go helm "$helm" "helm.sh/helm/v3/cmd/helm@v$helm" \
-        "-X helm.sh/helm/v3/internal/version.version=v$helm" ;;
+      helm) build_helm ;;
       nats) build_go nats-server "$nats" "github.com/nats-io/nats-server/v2@v$nats" "" ;;
       coredns) build_go coredns "$coredns" "github.com/coredns/coredns@v$coredns" "" ;;
       pause) build_pause ;;
@@ -110,6 +109,15 @@ timed() {
 build_go() {
   local folder=$cache/$1-$2
   [[ -x $folder/$1 ]] || timed "$1 $2" install_go "$folder" "$3" "$4"
+}
+
+# Without a cluster, helm renders for the Kubernetes that it is told here.
+build_helm() {
+  local package flags="-X helm.sh/helm/v3/internal/version.version=v$helm" minor=${kubernetes#*.}
+  for package in chartutil lint/rules; do
+    flags+=" -X helm.sh/helm/v3/pkg/$package.k8sVersionMajor=1 -X helm.sh/helm/v3/pkg/$package.k8sVersionMinor=${minor%%.*}"
+  done
+  build_go helm "$helm" "helm.sh/helm/v3/cmd/helm@v$helm" "$flags"
 }
 
 install_go() {

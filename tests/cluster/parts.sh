@@ -24,7 +24,9 @@ describe() {
       --kubelet-client-certificate="$pki/admin.crt" --kubelet-client-key="$pki/admin.key") ;;
     controllers) command_line=("$k8s/kube-controller-manager" --kubeconfig="$state/admin.conf"
       --leader-elect=false --use-service-account-credentials
-      --service-account-private-key-file="$pki/accounts.key" --root-ca-file="$pki/ca.crt") ;;
+      --service-account-private-key-file="$pki/accounts.key" --root-ca-file="$pki/ca.crt"
+      # It makes this folder.
+      --flex-volume-plugin-dir="$state/volume-plugins") ;;
     scheduler) command_line=("$k8s/kube-scheduler" --kubeconfig="$state/admin.conf" --leader-elect=false) ;;
     containerd) command_line=(containerd -c "$state/containerd.toml") ;;
     kubelet) command_line=("$k8s/kubelet" --config="$state/kubelet.yaml" --kubeconfig="$state/kubelet.conf"

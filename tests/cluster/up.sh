@@ -41,6 +41,7 @@ up() {
   start kubelet
   start proxy
   start dns
+  make_volumes
   await "the node" node_is_ready
   # Without it no pod is admitted.
   await "the default service account" kubectl get serviceaccount default
@@ -67,12 +68,45 @@ down() {
   rm -rf "$state"
 }
 
+# Storage: as many volumes as tests may claim, of the default class. There is
+# nothing here that would make them on demand.
+make_volumes() {
+  local number
+  {
+    cat <<YAML
+apiVersion: storage.k8s.io/v1
+kind: StorageClass
+metadata: {name: standard, annotations: {storageclass.kubernetes.io/is-default-class: "true"}}
+provisioner: kubernetes.io/no-provisioner
+volumeBindingMode: WaitForFirstConsumer
+YAML
+    for number in $(seq 48); do
+      mkdir -p "$state/volumes/$number"
+      cat <<YAML
+---
+apiVersion: v1
+kind: PersistentVolume
+metadata: {name: volume-$number}
+spec:
+  storageClassName: standard
+  capacity: {storage: 100Gi}
+  accessModes: [ReadWriteOnce]
+  persistentVolumeReclaimPolicy: Retain
+  # Not hostPath: of a local volume the kubelet sets the group (fsGroup).
+  local: {path: $state/volumes/$number}
+  nodeAffinity: {required: {nodeSelectorTerms: [{matchExpressions: [
+    {key: kubernetes.io/hostname, operator: In, values: [node]}]}]}}
+YAML
+    done
+  } | kubectl create -f - >/dev/null
+}
+
 # === settings ===
 
 # Makes keys and certificates, all of one day and one authority.
 make_keys() {
   local pki=$state/pki
-  openssl_key() { openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out "$pki/$1.key" 2>/dev/null; }
+  openssl_key() { openssl ecparam -genkey -noout -name prime256v1 -out "$pki/$1.key"; }
   openssl_key ca
   openssl req -x509 -new -key "$pki/ca.key" -days 30 -subj /CN=pushcluster-tests -out "$pki/ca.crt"
   openssl_key accounts
