@@ -242,10 +242,15 @@ impl Socket {
     ///
     /// When the connection ends.
     pub async fn listen(&mut self) -> Event {
+        self.next_event().await.expect("the connection stays open")
+    }
+
+    /// The same; nothing when the connection ends.
+    pub async fn next_event(&mut self) -> Option<Event> {
         loop {
             let packet = match self.waiting.pop_front() {
                 Some(packet) => packet,
-                None => self.packet().await.expect("the connection stays open"),
+                None => self.packet().await?,
             };
             if packet.kind != b'2' {
                 continue;
@@ -262,7 +267,7 @@ impl Socket {
             {
                 self.offset = Some(last.to_owned());
             }
-            return Event { name, args };
+            return Some(Event { name, args });
         }
     }
 
