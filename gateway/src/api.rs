@@ -7,6 +7,7 @@
 //! - [`request`]: what every call reads: key, body, query, path
 //! - [`problem`]: errors as `application/problem+json`
 //! - [`publish`]: `POST /v1/publish`, `POST /v1/batch`
+//! - [`answers`]: what all gateways answered, as one
 //! - [`channels`], [`history`], [`users`], [`gateways`]: the calls that read
 //! - [`openapi`]: the API's description
 //! - [`page`]: the web page at `/`
@@ -22,12 +23,13 @@ use gateway_config::Limits;
 
 use crate::admin::StatusSource;
 use crate::auth::keys::ApiKeys;
+use crate::cluster::Cluster;
 use crate::error::{Error, ErrorCode};
 use crate::metrics::Metrics;
 use crate::relay::Relay;
 use crate::rules::SharedRules;
-use crate::shard::Shards;
 
+pub mod answers;
 pub mod channels;
 pub mod gateways;
 pub mod guard;
@@ -49,8 +51,8 @@ pub use server::ApiServer;
 pub struct ApiState {
     /// Where publications go in, and history comes out.
     pub relay: Arc<dyn Relay>,
-    /// Who is subscribed on this gateway.
-    pub shards: Shards,
+    /// What every gateway knows of its clients.
+    pub cluster: Arc<Cluster>,
     /// What holds for a channel; reloadable.
     pub rules: SharedRules,
     /// Who may call; reloadable. None: everyone.

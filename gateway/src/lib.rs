@@ -12,6 +12,7 @@
 //! - [`session`]: a client's life
 //! - [`hub`]: who is subscribed to what; fan-out
 //! - [`relay`]: the way between gateways
+//! - [`cluster`]: the other gateways, and what all do together
 //! - [`shard`]: one thread with its sessions and its part of the hub
 //! - [`upstream`]: where apps that receive clients' events plug in
 //! - [`api`]: the HTTP API, its description and its page
@@ -25,6 +26,7 @@ pub mod api;
 pub mod auth;
 pub mod channel;
 pub mod cli;
+pub mod cluster;
 pub mod error;
 pub mod hub;
 pub mod metrics;

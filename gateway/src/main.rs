@@ -60,6 +60,9 @@ fn announce(running: &Running) {
     println!("client  http://{}", running.client);
     println!("api     http://{}", running.api);
     println!("admin   http://{}", running.admin);
+    if let Some(peer) = running.peer {
+        println!("peer    http://{peer}");
+    }
 }
 
 /// SIGTERM drains first; SIGINT, or a second SIGTERM, stops at once.

@@ -41,6 +41,19 @@ pub struct Metrics {
     pub recoveries: Family<OutcomeLabel, Counter>,
     /// Requests of one shard's connection for a session of another.
     pub shard_hops: Counter,
+    /// Other gateways that are there.
+    pub peers: Gauge,
+    /// Polls of clients that were passed to another gateway.
+    pub peer_forwarded_polls: Counter,
+    /// Polling clients' data that was passed to another gateway.
+    pub peer_forwarded_posts: Counter,
+    /// Upgrading sockets that were passed to another gateway.
+    pub peer_spliced: Counter,
+    /// Upgraded sockets that pass through to another gateway now.
+    pub peer_splices: Gauge,
+    /// Requests and messages that no gateway of the cluster sent, or not now,
+    /// by reason.
+    pub peer_refused: Family<ReasonLabel, Counter>,
     /// Clients' events that no upstream is there for.
     pub events_unhandled: Counter,
     /// API requests, by route, method and status.
@@ -174,6 +187,7 @@ impl Metrics {
         );
         r.register("recoveries", "Session recoveries", self.recoveries.clone());
         r.register("shard_hops", "Requests that moved to another shard", self.shard_hops.clone());
+        self.register_peers(r);
         r.register(
             "events_unhandled",
             "Client events without a handler",
@@ -192,5 +206,26 @@ impl Metrics {
         r.register("relay_overruns", "Overruns of NATS subscriptions", self.relay_overruns.clone());
         r.register("config_reloads", "Configuration reloads", self.config_reloads.clone());
         registry
+    }
+
+    fn register_peers(&self, r: &mut Registry) {
+        r.register("peers", "Other gateways that are there", self.peers.clone());
+        r.register(
+            "peer_forwarded_polls",
+            "Polls passed to another gateway",
+            self.peer_forwarded_polls.clone(),
+        );
+        r.register(
+            "peer_forwarded_posts",
+            "Data requests passed to another gateway",
+            self.peer_forwarded_posts.clone(),
+        );
+        r.register(
+            "peer_spliced",
+            "WebSockets passed to another gateway",
+            self.peer_spliced.clone(),
+        );
+        r.register("peer_splices", "WebSockets that pass through now", self.peer_splices.clone());
+        r.register("peer_refused", "Peer requests and messages refused", self.peer_refused.clone());
     }
 }

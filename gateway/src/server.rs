@@ -12,21 +12,23 @@ use gateway_config::{Config, Period};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::admin::{self, AdminState, Readiness, Status};
+use crate::admin::{self, AdminState, Readiness, Status, StatusSource};
 use crate::api::{self, ApiState};
 use crate::auth::{Access, ApiKeys, AuthConfigError, Authenticator, KeyError};
+use crate::cluster::{self, Cluster, ClusterOptions, ClusterParts};
 use crate::metrics::Metrics;
 use crate::relay::Fanout;
 use crate::relay::jetstream::ConnectError;
 use crate::reload::config_hash;
 use crate::rules::Rules;
 use crate::session::engine::EngineApp;
-use crate::session::sid::{GatewayId, NoRandomness, SidKey};
+use crate::session::sid::{GatewayId, NoRandomness};
 use crate::session::socketio::SocketIoApp;
 use crate::shard::{Shard, Shards, Shared};
 use crate::transport::http;
 use crate::upstream::Upstream;
 
+mod peer;
 mod relay;
 mod run;
 
@@ -62,6 +64,8 @@ pub struct Running {
     pub api: SocketAddr,
     /// Health, metrics, status.
     pub admin: SocketAddr,
+    /// Where other gateways connect, if they do.
+    pub peer: Option<SocketAddr>,
     /// What is counted.
     pub metrics: Metrics,
     shared: Arc<Shared>,
@@ -88,6 +92,14 @@ pub enum StartError {
     /// A listener's address can't be had.
     #[error("can't listen on {listen} for clients: {source}; choose another `client.listen`")]
     Listen {
+        /// As configured.
+        listen: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The peer listener's address can't be had.
+    #[error("can't listen on {listen} for other gateways: {source}; choose another `peer.listen`")]
+    Peer {
         /// As configured.
         listen: String,
         /// Why.
@@ -157,10 +169,20 @@ impl Running {
         let guard = stop.clone().drop_guard();
         let relay = Chosen::open(&config, parts)?;
         let auth = Arc::new(Authenticator::new(&config.auth)?);
+        let keys = cluster::keys(&config.peer, &config.relay.prefix)?;
+        let shards = Shards::new(controls);
+        let cluster = Cluster::new(ClusterOptions {
+            gateway,
+            keys: &keys,
+            prefix: &config.relay.prefix,
+            shards: shards.clone(),
+            metrics: metrics.clone(),
+            stop: stop.clone(),
+        });
         let shared = Arc::new(Shared {
             namespaces: config.socketio.namespaces.iter().map(|n| n.as_str().into()).collect(),
             gateway,
-            sid_key: SidKey::random()?,
+            sid_key: keys.sid,
             access: Access::new(rules.clone(), auth.has_issuer()),
             limits: Arc::new(ArcSwap::from_pointee(config.limits.clone())),
             rules,
@@ -168,7 +190,8 @@ impl Running {
             relay: relay.relay(),
             metrics,
             upstream,
-            shards: Shards::new(controls),
+            shards,
+            cluster,
             accepting: AtomicBool::new(true),
             connections: AtomicUsize::new(0),
             config: config.clone(),
@@ -177,6 +200,7 @@ impl Running {
             client,
             api: client,
             admin: client,
+            peer: None,
             metrics: shared.metrics.clone(),
             relay,
             keys: Arc::new(ArcSwap::from_pointee(ApiKeys::new(&config.api.keys)?)),
@@ -214,7 +238,7 @@ impl Running {
         self.api = server.local_addr();
         let router = api::router(ApiState {
             relay: self.shared.relay.clone(),
-            shards: self.shared.shards.clone(),
+            cluster: self.shared.cluster.clone(),
             rules: self.shared.rules.clone(),
             keys: self.keys.clone(),
             limits: self.limits.clone(),
@@ -227,7 +251,7 @@ impl Running {
         let server = api::server::AdminServer::bind(&self.config.admin.listen)?;
         self.admin = server.local_addr();
         let readiness = Arc::new(Readiness::new("starting"));
-        readiness.set_ready();
+        self.join_cluster(&status, &readiness)?;
         let drain = self.drain.clone();
         let router = admin::router(AdminState {
             registry: Arc::new(self.metrics.register()),
@@ -236,6 +260,29 @@ impl Running {
             drain: Arc::new(move || drain.asked.notify_one()),
         });
         self.threads.push(server.spawn("admin", router, limits, self.stop.clone())?);
+        Ok(())
+    }
+
+    /// Ready when the other gateways are known; alone, at once.
+    fn join_cluster(
+        &mut self,
+        status: &StatusSource,
+        readiness: &Arc<Readiness>,
+    ) -> Result<(), StartError> {
+        if self.config.relay.is_memory() {
+            readiness.set_ready();
+            return Ok(());
+        }
+        let bound = peer::bind(&self.config.peer)?;
+        self.peer = bound.local;
+        let parts = ClusterParts {
+            shared: self.shared.clone(),
+            listener: bound.listener,
+            address: bound.address,
+            status: status.clone(),
+            readiness: readiness.clone(),
+        };
+        self.threads.push(parts.spawn()?);
         Ok(())
     }
 

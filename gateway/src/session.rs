@@ -11,6 +11,7 @@
 //! - [`history`]: reading a channel's history
 //! - [`subscribe`]: subscribing with resume, for all protocols
 //! - [`recovery`]: connection state recovery
+//! - [`user`]: what the API does with a user's sessions
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -41,6 +42,7 @@ pub mod recovery;
 pub mod sid;
 pub mod socketio;
 pub mod subscribe;
+pub mod user;
 
 /// A resume point is renewed at least so often (5 minutes).
 const POSITION_PERIOD_MOST: std::time::Duration = std::time::Duration::from_mins(5);

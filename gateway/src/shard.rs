@@ -27,6 +27,8 @@ use tokio_util::task::TaskTracker;
 use crate::auth::access::Access;
 use crate::auth::token::Authenticator;
 use crate::channel::Channel;
+use crate::cluster::Cluster;
+use crate::cluster::forward::Forwarder;
 use crate::error::{Error, ErrorCode};
 use crate::hub::{CloseReason, Hub, Outbox, OutboxLimits};
 use crate::metrics::{CodeLabel, Metrics, ReasonLabel, TransportLabel};
@@ -86,6 +88,8 @@ pub struct Shared {
     pub upstream: Option<Arc<dyn Upstream>>,
     /// All shards.
     pub shards: Shards,
+    /// The other gateways.
+    pub cluster: Arc<Cluster>,
     /// False: new sessions are refused.
     pub accepting: AtomicBool,
     /// Open client connections of all shards.
@@ -122,6 +126,8 @@ pub struct Shard {
     pub ping: Wire,
     /// All connections read into it, one after the other.
     pub scratch: RefCell<Box<[u8]>>,
+    /// The way to sessions of other gateways.
+    pub forwarder: Forwarder,
     /// Channels without history that the relay is being asked for.
     joining: RefCell<HashMap<Channel, Rc<Notify>>>,
     /// The position moved.
@@ -206,6 +212,7 @@ impl Shard {
             tasks: TaskTracker::new(),
             ping: Wire::text(&[b"2"]),
             scratch: RefCell::new(vec![0; READ_BUFFER].into()),
+            forwarder: Forwarder::default(),
             joining: RefCell::default(),
             progress: Notify::new(),
             joined: RefCell::default(),

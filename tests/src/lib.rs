@@ -17,6 +17,10 @@
 //! - [`conformance`]: the handlers that the official suites expect
 //! - [`nats`]: real nats-servers
 //! - [`kubernetes`]: a real Kubernetes
+//! - [`balancer`]: sends every connection to any gateway
+//! - [`fleet`]: many clients of every kind that come back by themselves
+//! - [`kill`]: gateways and servers die, and every client ends with the stream's
+//!   content
 //! - [`relay`]: a relay with its feeds, whichever relay it is; this one is
 //!   tried from inside
 //!
@@ -28,11 +32,14 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::disallowed_methods)]
 
 pub mod api;
+pub mod balancer;
 pub mod conformance;
 pub mod docs;
 pub mod engineio;
+pub mod fleet;
 pub mod gateway;
 pub mod http;
+pub mod kill;
 pub mod kubernetes;
 pub mod nats;
 pub mod patience;

@@ -9,9 +9,14 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+mod routes;
+
+use routes::Routes;
+
 /// A NATS cluster that ends with its value.
 pub struct Nats {
     servers: Vec<Server>,
+    routes: Routes,
     dir: PathBuf,
 }
 
@@ -80,6 +85,7 @@ impl Nats {
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let dir = std::env::temp_dir().join(format!("push-nats-{}-{number}", std::process::id()));
         let routes: Vec<u16> = (0..count).map(|_| free_port()).collect();
+        let doors = Routes::open(&routes);
         let mut servers = Vec::new();
         for (index, route) in routes.iter().enumerate() {
             let name = format!("n{index}");
@@ -91,11 +97,14 @@ impl Nats {
                 store.display()
             );
             if count > 1 {
-                let peers: Vec<_> =
-                    routes.iter().map(|port| format!("\"nats://127.0.0.1:{port}\"")).collect();
+                let peers: Vec<_> = (0..count)
+                    .map(|peer| format!("\"nats://127.0.0.1:{}\"", doors.door(peer)))
+                    .collect();
                 let _ = writeln!(
                     text,
-                    "cluster {{ name: test, listen: \"127.0.0.1:{route}\", pool_size: 1, routes: [{}] }}",
+                    "cluster {{ name: test, listen: \"127.0.0.1:{route}\", advertise: \"127.0.0.1:{}\", \
+                     pool_size: 1, routes: [{}] }}",
+                    doors.door(index),
                     peers.join(", ")
                 );
             }
@@ -104,7 +113,7 @@ impl Nats {
             std::fs::write(&config, text).unwrap();
             servers.push(Server { name, port, config, child: None });
         }
-        let mut nats = Self { servers, dir };
+        let mut nats = Self { servers, routes: doors, dir };
         for index in 0..count {
             nats.restart(index);
         }
@@ -163,6 +172,20 @@ impl Nats {
                 assert!(status.success());
             }
         }
+    }
+
+    /// Cuts the route between two servers, until [`Nats::mend`].
+    ///
+    /// # Panics
+    ///
+    /// When there is none.
+    pub fn cut(&self, one: usize, other: usize) {
+        self.routes.cut(one, other);
+    }
+
+    /// All servers reach each other again.
+    pub fn mend(&self) {
+        self.routes.mend();
     }
 
     /// Waits until `JetStream` answers, with a leader.

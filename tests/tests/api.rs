@@ -286,8 +286,6 @@ async fn what_is_wrong_with_a_read_is_named() {
     assert_problem(&reply, 404, "not_found", "no history");
     let reply = read(&gateway, None, "/v1/channels/news/presence").await;
     assert_problem(&reply, 503, "unavailable", "presence");
-    let reply = call(&gateway, None, "/v1/users/ann/disconnect", &json!({})).await;
-    assert_problem(&reply, 503, "unavailable", "users");
 }
 
 // === description, page, keys ===

@@ -75,6 +75,7 @@ macro_rules! relay_suite {
                 a_record_expires_after_its_close,
                 an_open_record_does_not_expire,
                 a_deleted_record_is_gone,
+                a_revoked_record_is_gone_at_once,
                 concurrent_claims_leave_one_owner,
             );
 

@@ -14,20 +14,16 @@ pub(crate) enum Harmless {
 }
 
 /// The keys; `[]` stands for every place in a list.
-pub(crate) const KEYS: [(&str, Harmless); 13] = [
+pub(crate) const KEYS: [(&str, Harmless); 9] = [
     ("client.tls", Harmless::Empty),
     ("client.trustedProxies", Harmless::Empty),
     ("client.trustedHops", Harmless::Word("1")),
     ("client.proxyProtocol", Harmless::Word("false")),
     ("api.tls", Harmless::Empty),
-    ("peer.listen", Harmless::Empty),
-    ("peer.advertise", Harmless::Empty),
-    ("peer.secret", Harmless::Empty),
     ("peer.tls", Harmless::Empty),
     ("channels[].presence", Harmless::Word("false")),
     ("limits.messagesPerSecond", Harmless::Word("0")),
     ("upstreams", Harmless::Empty),
-    ("peer", Harmless::Empty),
 ];
 
 /// Values of keys that exist which don't exist yet.
@@ -47,7 +43,7 @@ pub(crate) fn is_harmless(path: &str, node: &Node) -> Option<bool> {
     })
 }
 
-/// Whether it is a section, known by its keys only, as `peer` is.
+/// Whether it is a section, known by its keys only.
 pub(crate) fn is_section(path: &str) -> bool {
     names(path).next().is_some()
 }

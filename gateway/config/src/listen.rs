@@ -61,12 +61,15 @@ impl Listen {
         }
     }
 
+    /// Whether it stands for every address of this machine.
+    pub(crate) fn is_everywhere(&self) -> bool {
+        matches!(&self.host, Host::Address(address) if address.is_unspecified())
+    }
+
     /// Whether both can't be listened on. Port 0 is a free one each time.
     pub(crate) fn collides(&self, other: &Self) -> bool {
-        let everything =
-            |host: &Host| matches!(host, Host::Address(address) if address.is_unspecified());
         self.port == other.port
             && self.port != 0
-            && (self.host == other.host || everything(&self.host) || everything(&other.host))
+            && (self.host == other.host || self.is_everywhere() || other.is_everywhere())
     }
 }

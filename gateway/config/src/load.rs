@@ -108,8 +108,12 @@ impl Sources {
             problem.origin = root.locate(&problem.path);
         }
         settle((), problems)?;
-        for address in [&mut config.client.listen, &mut config.api.listen, &mut config.admin.listen]
-        {
+        for address in [
+            &mut config.client.listen,
+            &mut config.api.listen,
+            &mut config.admin.listen,
+            &mut config.peer.listen,
+        ] {
             listen::complete(address);
         }
         Ok(config)

@@ -21,6 +21,8 @@ pub struct Config {
     pub api: Api,
     /// The listener for health, metrics and status.
     pub admin: Admin,
+    /// The listener that other gateways connect to.
+    pub peer: Peer,
     /// How gateways relay publications to each other.
     pub relay: Relay,
     /// The Socket.IO protocol's settings.
@@ -102,6 +104,22 @@ pub enum Scope {
 pub struct Admin {
     /// Address and port.
     pub listen: String,
+}
+
+/// The listener that other gateways connect to: a client's request may come
+/// in at any of them, and is passed on to the one that holds its session.
+#[derive(Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+pub struct Peer {
+    /// Address and port; empty: none, and only the gateway that holds a
+    /// session serves it. Unused with the relay `memory`.
+    pub listen: String,
+    /// Where other gateways reach `listen`. Default: as it stands there.
+    pub advertise: Option<String>,
+    /// What all gateways of a cluster share and nobody else knows; 32 random
+    /// bytes are good. Required with a NATS relay.
+    #[schemars(extend("writeOnly" = true))]
+    pub secret: Option<String>,
 }
 
 /// How gateways relay publications to each other.
@@ -414,6 +432,34 @@ impl fmt::Debug for Relay {
             .field("nkey", &hidden(&self.nkey))
             .field("tls", &self.tls)
             .finish()
+    }
+}
+
+/// Shows no secret: a configuration ends up in logs.
+impl fmt::Debug for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Peer")
+            .field("listen", &self.listen)
+            .field("advertise", &self.advertise)
+            .field("secret", &self.secret.as_ref().map(|_| "…"))
+            .finish()
+    }
+}
+
+impl Peer {
+    /// The address to listen on, if there is to be a listener.
+    pub fn listen(&self) -> Option<&str> {
+        Some(self.listen.as_str()).filter(|listen| !listen.is_empty())
+    }
+
+    /// Where others reach the listener, as it is written.
+    pub fn advertise(&self) -> Option<&str> {
+        self.advertise.as_deref().filter(|address| !address.is_empty()).or(self.listen())
+    }
+
+    /// What the gateways share.
+    pub fn secret(&self) -> Option<&str> {
+        self.secret.as_deref().filter(|secret| !secret.is_empty())
     }
 }
 

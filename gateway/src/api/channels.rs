@@ -9,12 +9,13 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::ApiState;
+use super::answers;
 use super::problem::{Problem, Refusals};
 use super::request::{Caller, ChannelPath, QueryText, parse_limit};
 use crate::channel::Channel;
+use crate::cluster::ask::Question;
 use crate::error::{Error, ErrorCode};
 use crate::relay::HistoryQuery;
-use crate::shard::ChannelCounts;
 
 /// Channels in one answer, unless the caller says otherwise; and at most.
 const LIMIT: (usize, usize) = (100, 1000);
@@ -37,13 +38,13 @@ pub struct ChannelsQuery {
     cursor: Option<String>,
 }
 
-/// A channel, as far as this gateway knows it.
+/// A channel.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 #[schema(example = json!({"channel": "orders.7", "subscribers": 3, "history": true}))]
 pub struct ChannelSummary {
     /// Its name.
     channel: String,
-    /// Sessions that are subscribed to it, on this gateway.
+    /// Sessions that are subscribed to it, on every gateway.
     subscribers: u64,
     /// Whether its publications are kept, by the rules.
     history: bool,
@@ -58,6 +59,11 @@ pub struct ChannelList {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = "b3JkZXJzLjc", nullable = false)]
     next: Option<String>,
+    /// Gateways that did not answer within a second; what they hold is
+    /// missing. Absent when all did.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    missing: Vec<String>,
 }
 
 /// One channel.
@@ -72,11 +78,16 @@ pub struct ChannelDetail {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     offset: Option<String>,
+    /// Gateways that did not answer within a second; what they hold is
+    /// missing. Absent when all did.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    missing: Vec<String>,
 }
 
 /// List channels
 ///
-/// The channels that have a subscriber on this gateway, in the order of their
+/// The channels that have a subscriber on any gateway, in the order of their
 /// names. Channels that the key may not touch are left out.
 #[utoipa::path(
     get, path = "/v1/channels", tag = "channels", operation_id = "listChannels",
@@ -95,29 +106,38 @@ pub async fn list(
     let pattern = pattern
         .map_err(|error| Error::new(ErrorCode::BadRequest, error.to_string()).field("match"))?;
     let after = query.cursor.as_deref().map(read_cursor).transpose()?;
-    let mut channels = api.shards.channels().await?;
-    channels.retain(|channel, _| {
-        pattern.as_ref().is_none_or(|p| p.matches_subject(&channel.to_subject()))
-            && caller.check(Scope::Read, Some(channel)).is_ok()
-    });
-    let (channels, more) = page(channels, after.as_deref(), limit);
+    // Whatever is among the first of all is among the first of each gateway
+    // that has it.
+    let question = Question::Channels {
+        matches: pattern,
+        allowed: caller.channels().to_vec(),
+        after,
+        limit: limit + 1,
+    };
+    let answers = api.cluster.ask(question).await?;
+    let missing = answers::missing(&answers);
+    let mut channels: Vec<_> = answers::channels(answers).into_iter().collect();
+    let more = channels.len() > limit;
+    channels.truncate(limit);
     let last = channels.last().filter(|_| more);
-    let next = last.map(|(channel, _)| URL_SAFE_NO_PAD.encode(channel.as_str()));
+    let next = last.map(|(channel, _)| URL_SAFE_NO_PAD.encode(channel));
     let rules = api.rules.load();
+    let history =
+        |name: &str| Channel::new(name).is_ok_and(|channel| rules.of(&channel).history.is_some());
     let channels = channels
         .into_iter()
         .map(|(channel, subscribers)| ChannelSummary {
-            history: rules.of(&channel).history.is_some(),
-            channel: channel.to_string(),
+            history: history(&channel),
+            channel,
             subscribers,
         })
         .collect();
-    Ok(Json(ChannelList { channels, next }))
+    Ok(Json(ChannelList { channels, next, missing }))
 }
 
 /// Read a channel
 ///
-/// A channel's subscribers on this gateway, and where its history stands. A
+/// A channel's subscribers on every gateway, and where its history stands. A
 /// channel that nobody is subscribed to has 0; it needs no creation.
 #[utoipa::path(
     get, path = "/v1/channels/{channel}", tag = "channels", operation_id = "getChannel",
@@ -130,7 +150,9 @@ pub async fn detail(
     ChannelPath(channel): ChannelPath,
 ) -> Result<Json<ChannelDetail>, Problem> {
     caller.check(Scope::Read, Some(&channel))?;
-    let subscribers = api.shards.subscribers(&channel).await?;
+    let answers = api.cluster.ask(Question::Subscribers(channel.to_string())).await?;
+    let subscribers = answers::count(&answers);
+    let missing = answers::missing(&answers);
     let history = api.rules.load().of(&channel).history.is_some();
     let offset = if history {
         let query = HistoryQuery {
@@ -146,7 +168,7 @@ pub async fn detail(
         None
     };
     let summary = ChannelSummary { channel: channel.to_string(), subscribers, history };
-    Ok(Json(ChannelDetail { summary, offset }))
+    Ok(Json(ChannelDetail { summary, offset, missing }))
 }
 
 /// Read a channel's presence
@@ -161,23 +183,6 @@ pub async fn detail(
 pub async fn presence(caller: Caller, ChannelPath(channel): ChannelPath) -> Result<(), Problem> {
     caller.check(Scope::Read, Some(&channel))?;
     Err(Error::new(ErrorCode::Unavailable, "presence is not available in this version").into())
-}
-
-/// The first `limit` channels after a name, in the order of their names; and
-/// whether there are more.
-pub(super) fn page(
-    channels: ChannelCounts,
-    after: Option<&str>,
-    limit: usize,
-) -> (Vec<(Channel, u64)>, bool) {
-    let mut list: Vec<(Channel, u64)> = channels
-        .into_iter()
-        .filter(|(channel, _)| after.is_none_or(|after| channel.as_str() > after))
-        .collect();
-    list.sort_unstable();
-    let more = list.len() > limit;
-    list.truncate(limit);
-    (list, more)
 }
 
 /// The channel's name after which the next page begins.

@@ -9,6 +9,7 @@ use utoipa::ToSchema;
 use super::ApiState;
 use super::problem::{Problem, Refusals};
 use super::request::Caller;
+use crate::cluster::{Beat, Member};
 
 /// A gateway.
 #[derive(Clone, Debug, Serialize, ToSchema)]
@@ -31,13 +32,24 @@ pub struct Gateway {
 /// The gateways.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Gateways {
-    /// In this version only the one that answers.
+    /// All that are there, by id. What the others say is up to two seconds
+    /// old.
     gateways: Vec<Gateway>,
+}
+
+// === impl Gateway ===
+
+impl Gateway {
+    fn other(member: &Member) -> Self {
+        let Beat { version, connections, draining, uptime, lag, .. } = member.beat.clone();
+        Self { id: member.id.to_string(), version, connections, draining, uptime, lag }
+    }
 }
 
 /// List gateways
 ///
-/// In this version only the gateway that answers.
+/// Every gateway of the cluster. One that was not heard for six seconds is
+/// left out.
 #[utoipa::path(
     get, path = "/v1/gateways", tag = "gateways", operation_id = "listGateways",
     responses((status = 200, description = "The gateways", body = Gateways), Refusals),
@@ -45,14 +57,17 @@ pub struct Gateways {
 pub async fn list(State(api): State<ApiState>, caller: Caller) -> Result<Json<Gateways>, Problem> {
     caller.check(Scope::Read, None)?;
     let status = (api.status)();
-    Ok(Json(Gateways {
-        gateways: vec![Gateway {
-            id: status.id.to_string(),
-            version: status.version.to_string(),
-            connections: status.connections,
-            draining: status.draining,
-            uptime: status.uptime,
-            lag: status.lag,
-        }],
-    }))
+    let this = Gateway {
+        id: status.id.to_string(),
+        version: status.version.to_string(),
+        connections: status.connections,
+        draining: status.draining,
+        uptime: status.uptime,
+        lag: status.lag,
+    };
+    let members = api.cluster.members.all();
+    let mut gateways: Vec<Gateway> = members.iter().map(|member| Gateway::other(member)).collect();
+    gateways.push(this);
+    gateways.sort_unstable_by(|a, b| a.id.cmp(&b.id));
+    Ok(Json(Gateways { gateways }))
 }

@@ -9,7 +9,7 @@ use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode};
 use bytes::{Bytes, BytesMut};
-use gateway_config::Scope;
+use gateway_config::{Pattern, Scope};
 use http_body_util::BodyExt as _;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -39,6 +39,11 @@ impl Caller {
     /// Whether the caller may do this, on this channel.
     pub fn check(&self, scope: Scope, channel: Option<&Channel>) -> Result<(), Error> {
         self.0.as_ref().map_or(Ok(()), |identity| identity.check(scope, channel))
+    }
+
+    /// The channels that the caller may touch; every channel when empty.
+    pub fn channels(&self) -> &[Pattern] {
+        self.0.as_ref().map_or(&[], |identity| identity.channels())
     }
 }
 
@@ -151,10 +156,13 @@ pub async fn read_body(
     limit: usize,
     timeout: Duration,
 ) -> Result<Bytes, Problem> {
-    require_json(headers)?;
     let announced = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok());
     let announced = announced.and_then(|value| value.parse::<u64>().ok());
     let read = async {
+        if let Err(refusal) = require_json(headers) {
+            discard(body, limit).await;
+            return Err(refusal);
+        }
         if announced.is_some_and(|length| length > limit as u64) {
             discard(body, limit).await;
             return Err(too_large(limit));

@@ -25,6 +25,7 @@ use tower::ServiceExt as _;
 use super::{ApiState, router};
 use crate::admin::{NatsStatus, Status};
 use crate::auth::keys::ApiKeys;
+use crate::cluster::{Cluster, ClusterKeys, ClusterOptions};
 use crate::metrics::Metrics;
 use crate::rules::Rules;
 use crate::shard::Shards;
@@ -42,6 +43,19 @@ pub(super) struct Answer {
     pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,
     pub(super) body: Bytes,
+}
+
+/// A gateway without shards and without others.
+fn alone() -> Arc<Cluster> {
+    let keys = ClusterKeys::derive(b"secret", "push");
+    Cluster::new(ClusterOptions {
+        gateway: crate::session::sid::GatewayId(1),
+        keys: &keys,
+        prefix: "push",
+        shards: Shards::new(Vec::new()),
+        metrics: Metrics::default(),
+        stop: tokio_util::sync::CancellationToken::new(),
+    })
 }
 
 // === impl Rig ===
@@ -66,7 +80,7 @@ impl Rig {
         let limits = Limits { publication_bytes: 10_000, batch: 5, ..Limits::default() };
         let state = ApiState {
             relay: Arc::clone(&relay) as Arc<dyn crate::relay::Relay>,
-            shards: Shards::new(Vec::new()),
+            cluster: alone(),
             rules: Rules::new(rules, limits.publication_bytes).shared(),
             keys: Arc::new(ArcSwap::from_pointee(ApiKeys::new(&[]).unwrap())),
             limits: Arc::new(ArcSwap::from_pointee(limits)),

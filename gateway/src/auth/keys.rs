@@ -163,6 +163,11 @@ impl fmt::Debug for ApiKeys {
 // === impl ApiIdentity ===
 
 impl ApiIdentity {
+    /// The channels that it may touch; every channel when empty.
+    pub fn channels(&self) -> &[Pattern] {
+        self.limits.as_ref().map_or(&[], |limits| &limits.channels)
+    }
+
     /// Whether the key has a scope and, where a channel is named, may touch
     /// it. `channel` is the full name: `$user.<id>` and `$all` for
     /// publications to a user and to all.

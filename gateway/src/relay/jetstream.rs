@@ -48,10 +48,9 @@ mod subjects;
 mod time;
 
 pub use api::ApiError;
-pub use connect::ConnectError;
+pub use connect::{ConnectError, Connection};
 
 use api::{Api, Get, StreamInfo};
-use connect::Connection;
 use feed::Follower;
 use health::{Health, Skips};
 use interest::Interests;

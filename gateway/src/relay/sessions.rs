@@ -35,8 +35,16 @@ pub trait Sessions: Send + Sync {
     /// `maxDisconnection`. Batched; nothing is promised of a gateway that dies.
     fn closed(&self, pid: &Arc<str>, owner: Owner);
 
-    /// The client left for good.
+    /// The client left for good. Batched, as `closed` is.
     fn delete(&self, pid: &Arc<str>, owner: Owner);
+
+    /// The client was sent away for good: when this returns nobody gets the
+    /// session back, at any gateway.
+    fn revoke<'a>(
+        &'a self,
+        pid: &'a Arc<str>,
+        owner: Owner,
+    ) -> BoxFuture<'a, Result<(), RelayError>>;
 
     /// A client came back: the record, now this connection's alone. The
     /// former owner, if it is alive, is told by [`super::FeedItem::Fenced`].

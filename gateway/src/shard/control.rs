@@ -14,6 +14,7 @@ use crate::channel::Channel;
 use crate::error::{Error, ErrorCode};
 use crate::hub::CloseReason;
 use crate::session::engine::{BodyError, PollResponse};
+use crate::session::user::{UserCommand, UserSession};
 use crate::transport;
 
 /// How many sessions are subscribed to a channel.
@@ -71,6 +72,10 @@ pub enum Control {
     Channels(oneshot::Sender<ChannelCounts>),
     /// Subscribers of one channel.
     Subscribers(Channel, oneshot::Sender<u64>),
+    /// Sessions of a user.
+    Sessions(Arc<str>, oneshot::Sender<Vec<UserSession>>),
+    /// Do something with the sessions of a user. Answers how many it hit.
+    Command(Arc<str>, UserCommand, oneshot::Sender<u64>),
     /// The channel rules changed.
     Rules,
     /// Close every connection, evenly over this long.
@@ -104,6 +109,20 @@ impl Shards {
     /// Subscribers of one channel, on this gateway.
     pub async fn subscribers(&self, channel: &Channel) -> Result<u64, Error> {
         let ask = |reply| Control::Subscribers(channel.clone(), reply);
+        Ok(self.ask(ask).await?.into_iter().sum())
+    }
+
+    /// Sessions of a user, on this gateway.
+    pub async fn sessions_of(&self, user: &str) -> Result<Vec<UserSession>, Error> {
+        let user: Arc<str> = user.into();
+        let answers = self.ask(|reply| Control::Sessions(user.clone(), reply)).await?;
+        Ok(answers.into_iter().flatten().collect())
+    }
+
+    /// Does something with a user's sessions on this gateway. How many it hit.
+    pub async fn command(&self, user: &str, command: &UserCommand) -> Result<u64, Error> {
+        let user: Arc<str> = user.into();
+        let ask = |reply| Control::Command(user.clone(), command.clone(), reply);
         Ok(self.ask(ask).await?.into_iter().sum())
     }
 
@@ -214,6 +233,15 @@ impl Shard {
             }
             Control::Subscribers(channel, reply) => {
                 let _ = reply.send(self.hub.borrow().count(&channel));
+            }
+            Control::Sessions(user, reply) => {
+                let _ = reply.send(self.sessions_of(&user));
+            }
+            Control::Command(user, command, reply) => {
+                let shard = self.clone();
+                self.tasks.spawn_local(async move {
+                    let _ = reply.send(shard.command(&user, &command).await);
+                });
             }
             Control::Rules => {
                 let rules = self.shared.rules.load();

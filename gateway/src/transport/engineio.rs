@@ -3,6 +3,7 @@
 //! reference server's (engine.io `server.ts`).
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
@@ -13,6 +14,7 @@ use tokio::sync::oneshot;
 
 use super::origin::Verdict;
 use super::request::{Query, ResponseBody, response, token, wants_websocket};
+use crate::cluster::Member;
 use crate::error::ErrorCode;
 use crate::metrics::CodeLabel;
 use crate::protocol::engineio as eio;
@@ -20,6 +22,7 @@ use crate::session::engine::{BodyError, Engine, Opening, PollResponse};
 use crate::session::sid::SidParts;
 use crate::shard::{Control, Shard, ShardHandle};
 
+mod foreign;
 mod socket;
 
 pub use socket::adopt;
@@ -32,6 +35,14 @@ mod code {
     pub(super) const BAD_REQUEST: u8 = 3;
     pub(super) const FORBIDDEN: u8 = 4;
     pub(super) const UNSUPPORTED_VERSION: u8 = 5;
+}
+
+/// Who holds a session.
+enum Owner {
+    /// A shard of this gateway.
+    Shard(u8),
+    /// Another gateway.
+    Peer(Arc<Member>),
 }
 
 /// Answers a request on the Engine.IO path.
@@ -101,10 +112,15 @@ async fn route(
         return Err(code::FORBIDDEN);
     }
     if let Some(sid) = query.get("sid").filter(|sid| !sid.is_empty()) {
-        let owner = shard.owner(sid)?;
-        return match (websocket, upgrade) {
-            (true, true) => socket::upgrade(shard, request, sid, owner).await,
-            (false, false) => polling(shard, request, sid, owner).await,
+        return match (websocket, upgrade, shard.owner(sid)?) {
+            (true, true, Owner::Shard(owner)) => socket::upgrade(shard, request, sid, owner).await,
+            (false, false, Owner::Shard(owner)) => polling(shard, request, sid, owner).await,
+            (true, true, Owner::Peer(member)) => {
+                foreign::upgrade(shard, request, sid, member).await
+            }
+            (false, false, Owner::Peer(member)) => {
+                foreign::polling(shard, request, sid, member).await
+            }
             _ => Err(code::BAD_REQUEST),
         };
     }
@@ -226,11 +242,13 @@ async fn read_body(shard: &Shard, request: Request<Incoming>) -> Result<Bytes, B
 // === impl Shard ===
 
 impl Shard {
-    /// Which shard holds a session; error 1 when no session of this gateway
-    /// can have this id.
-    fn owner(&self, sid: &str) -> Result<u8, u8> {
+    /// Who holds a session; error 1 when nobody who is there can.
+    fn owner(&self, sid: &str) -> Result<Owner, u8> {
         let SidParts { gateway, shard } = self.shared.sid_key.read(sid).ok_or(code::UNKNOWN_SID)?;
-        if gateway == self.shared.gateway { Ok(shard) } else { Err(code::UNKNOWN_SID) }
+        if gateway == self.shared.gateway {
+            return Ok(Owner::Shard(shard));
+        }
+        self.shared.cluster.members.get(gateway).map(Owner::Peer).ok_or(code::UNKNOWN_SID)
     }
 
     fn engine(&self, sid: &str) -> Option<Rc<Engine>> {

@@ -44,8 +44,8 @@ enum Event {
     Ended(CloseReason),
 }
 
-/// Takes the socket out of an HTTP connection that has been upgraded, with
-/// the bytes that came behind its handshake.
+/// Takes the socket out of an HTTP connection of ours that has been upgraded,
+/// with the bytes that came behind its handshake.
 pub fn into_stream(upgraded: Upgraded) -> Option<(TcpStream, Bytes)> {
     let parts = upgraded.downcast::<Patient>().ok()?;
     Some((parts.io.into_inner(), parts.read_buf))

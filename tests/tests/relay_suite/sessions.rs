@@ -152,6 +152,20 @@ pub async fn a_deleted_record_is_gone(relay: &impl RelayUnderTest) {
     assert_eq!(claim(&world, "p").await, Claim::Unknown);
 }
 
+pub async fn a_revoked_record_is_gone_at_once(relay: &impl RelayUnderTest) {
+    let world = relay.start(Setup::new(Vec::new())).await;
+    let (open, closed) = (pid("open"), pid("closed"));
+    for p in [&open, &closed] {
+        let owner = sessions(&world).create(p, record(&["a"])).await.unwrap();
+        if *p == closed {
+            sessions(&world).closed(p, owner);
+        }
+        sessions(&world).revoke(p, owner).await.unwrap();
+        assert_eq!(claim(&world, p).await, Claim::Unknown, "{p}");
+        assert!(!sessions(&world).put(p, owner, record(&["late"])).await.unwrap());
+    }
+}
+
 pub async fn concurrent_claims_leave_one_owner(relay: &impl RelayUnderTest) {
     let world = relay.start(Setup::new(Vec::new())).await;
     let p = pid("p");

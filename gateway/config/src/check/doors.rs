@@ -10,9 +10,10 @@ pub(super) fn check(config: &Config, findings: &mut Findings) {
         ("api.listen", &config.api.listen),
         ("admin.listen", &config.admin.listen),
     ];
+    let peer = config.peer.listen().map(|_| ("peer.listen", &config.peer.listen));
     let defaults = [Client::default().listen, Api::default().listen, Admin::default().listen];
     let mut good: Vec<(&str, Listen)> = Vec::new();
-    for (path, text) in listeners {
+    for (path, text) in listeners.into_iter().chain(peer) {
         match Listen::parse(text) {
             Ok(listen) => {
                 if let Some((other, _)) = good.iter().find(|(_, have)| have.collides(&listen)) {
@@ -46,11 +47,47 @@ pub(super) fn check(config: &Config, findings: &mut Findings) {
                 "strangers could publish here; set `api.keys`, or listen on 127.0.0.1 (`insecure: true` turns this check off)",
             );
         }
+        if off_loopback("peer.listen") && config.peer.secret().is_none() {
+            findings.add(
+                "peer.listen",
+                "strangers could speak for clients here; set `peer.secret`, or listen on 127.0.0.1 (`insecure: true` turns this check off)",
+            );
+        }
     }
+    peers(config, &good, findings);
     for (index, origin) in config.client.allowed_origins.iter().enumerate() {
         if let Err(message) = origin_form(origin) {
             findings.add(format!("client.allowedOrigins[{index}]"), message);
         }
+    }
+}
+
+/// What gateways need to know each other.
+fn peers(config: &Config, good: &[(&str, Listen)], findings: &mut Findings) {
+    if !config.relay.is_memory() && config.peer.secret().is_none() {
+        findings.add(
+            "peer.secret",
+            "is missing; with NATS every gateway of the cluster needs the same one, such as the output of `openssl rand -hex 32`",
+        );
+    }
+    let listens = |path| good.iter().find(|(have, _)| *have == path).map(|(_, listen)| listen);
+    match config.peer.advertise.as_deref().filter(|address| !address.is_empty()) {
+        Some(_) if config.peer.listen().is_none() => findings.add(
+            "peer.advertise",
+            "says where `peer.listen` is reached; set that too, or remove it",
+        ),
+        Some(address) => match Listen::parse(address) {
+            Ok(address) if address.is_everywhere() => {
+                findings.add("peer.advertise", "takes the one address that other gateways connect to");
+            }
+            Ok(_) => {}
+            Err(message) => findings.add("peer.advertise", message),
+        },
+        None if listens("peer.listen").is_some_and(Listen::is_everywhere) => findings.add(
+            "peer.advertise",
+            "is missing; `peer.listen` is every address of this machine, so say at which one other gateways reach it",
+        ),
+        None => {}
     }
 }
 

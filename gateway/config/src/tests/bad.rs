@@ -21,7 +21,7 @@ const FILES: &[(&str, &str)] = &[
     ),
     (
         "listen: 127.0.0.1:8080",
-        "push.yaml:1:1: listen: unknown key here; did you mean `admin.listen` or `api.listen` or `client.listen`?",
+        "push.yaml:1:1: listen: unknown key here; did you mean `admin.listen` or `api.listen` or `client.listen` or `peer.listen`?",
     ),
     (
         "client: {listen: 127.0.0.1:80800}",
@@ -287,15 +287,19 @@ push.yaml:1:143: api.keys[1].scopes: is empty, so the key could do nothing; list
         "push.yaml:1:11: channels: takes a list: `- match: …`, not a section",
     ),
     (
-        "relay: {url: http://u:pw@h:4222}",
+        "relay: {url: 'nats://a:4222'}",
+        "peer.secret: is missing; with NATS every gateway of the cluster needs the same one, such as the output of `openssl rand -hex 32`",
+    ),
+    (
+        "relay: {url: http://u:pw@h:4222}\npeer: {secret: s}",
         "push.yaml:1:14: relay.url: takes `memory`, or servers of one NATS cluster separated by `,`, as in `nats://a:4222,nats://b:4222` or `tls://nats.example.com:4222`",
     ),
     (
-        "relay: {url: 'nats://a:4222,'}",
+        "relay: {url: 'nats://a:4222,'}\npeer: {secret: s}",
         "push.yaml:1:14: relay.url: takes `memory`, or servers of one NATS cluster separated by `,`, as in `nats://a:4222,nats://b:4222` or `tls://nats.example.com:4222`",
     ),
     (
-        "relay: {url: 'nats://a:4222', user: app}",
+        "relay: {url: 'nats://a:4222', user: app}\npeer: {secret: s}",
         "push.yaml:1:37: relay.user: goes with `relay.password`; set both or none",
     ),
     (
@@ -316,7 +320,15 @@ push.yaml:1:143: api.keys[1].scopes: is empty, so the key could do nothing; list
     ),
     (
         "peer: {listen: ':8082'}",
-        "push.yaml:1:8: peer.listen: is not available in this version; remove it",
+        "push.yaml:1:16: peer.listen: strangers could speak for clients here; set `peer.secret`, or listen on 127.0.0.1 (`insecure: true` turns this check off)\npush.yaml:1:1: peer.advertise: is missing; `peer.listen` is every address of this machine, so say at which one other gateways reach it",
+    ),
+    (
+        "peer: {secret: s, listen: 127.0.0.1:8082, advertise: 0.0.0.0:8082}",
+        "push.yaml:1:54: peer.advertise: takes the one address that other gateways connect to",
+    ),
+    (
+        "peer: {tls: {cert: a}}",
+        "push.yaml:1:8: peer.tls: is not available in this version; remove it",
     ),
     (
         "peer: {lisen: ''}",
@@ -466,9 +478,9 @@ const VARIABLES: &[(&str, &str, &str)] = &[
         "PUSH_CHANNELS:1:2: channels: is not YAML: unclosed bracket '{'; look at the indentation, quotes and brackets here and above",
     ),
     (
-        "PUSH_PEER_SECRET",
+        "PUSH_PEER_TLS",
         "s3",
-        "PUSH_PEER_SECRET: peer.secret: is not available in this version; remove it",
+        "PUSH_PEER_TLS: peer.tls: is not available in this version; remove it",
     ),
     (
         "PUSH_API_KEY",

@@ -29,7 +29,8 @@ fn no_error_shows_a_secret() {
         "relay: {user: a, password: [SECRET]}",
         "relay: {token: [SECRET]}",
         "relay: {password:SECRET}",
-        "peer: {secret: SECRET}",
+        "peer: {secret: [SECRET]}",
+        "peer: {secret: SECRET, listen: '*'}",
         "peer: {secret:SECRET}",
     ] {
         let text = text.replace("SECRET", SECRET);
@@ -41,7 +42,7 @@ fn no_error_shows_a_secret() {
         ("PUSH_AUTH_JWT", "secret:SECRET"),
         ("PUSH_AUTH_JWT", "{secret: SECRET, isuer: a}"),
         ("PUSH_AUTH_JWT", "{secret: \"SECRET"),
-        ("PUSH_PEER_SECRET", "SECRET"),
+        ("PUSH_PEER", "secret:SECRET"),
         ("PUSH_API_KEY", "SECRET"),
         ("PUSH_RELAY_URL", "http://u:SECRET@h"),
         ("PUSH_API_KEYS", "[{name: a, sha256: SECRET, scopes: [publish]}]"),
@@ -61,7 +62,10 @@ fn debug_output_hides_secrets() {
     let config = read("auth: {jwt: {secret: hunter2correcthorse}}", &[], &[]).unwrap();
     let shown = format!("{config:?}");
     assert!(shown.contains("secret: Some") && !shown.contains("hunter2"), "{shown}");
-    let relay = "relay: {url: 'nats://u:hunter2correcthorse@h', token: hunter2correcthorse}";
+    let config = read("peer: {secret: hunter2correcthorse}", &[], &[]).unwrap();
+    let shown = format!("{config:?}");
+    assert!(shown.contains("secret: Some") && !shown.contains("hunter2"), "{shown}");
+    let relay = "peer: {secret: hunter2correcthorse}\nrelay: {url: 'nats://u:hunter2correcthorse@h', token: hunter2correcthorse}";
     let shown = format!("{:?}", read(relay, &[], &[]).unwrap());
     assert!(shown.contains("token: Some") && !shown.contains("hunter2"), "{shown}");
 }

@@ -124,6 +124,10 @@ impl Sessions for NoSessions {
 
     fn delete(&self, _: &Arc<str>, _: Owner) {}
 
+    fn revoke<'a>(&'a self, _: &'a Arc<str>, _: Owner) -> BoxFuture<'a, Result<(), RelayError>> {
+        Box::pin(async { Ok(()) })
+    }
+
     fn claim<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<Claim, RelayError>> {
         Box::pin(async { Ok(Claim::Unknown) })
     }

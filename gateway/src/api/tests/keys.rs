@@ -69,7 +69,7 @@ async fn a_key_reaches_what_it_is_for_and_nothing_else() {
         ("reader", "GET", "/v1/channels/x/history", "", 403, "channel"),
         ("reader", "GET", "/v1/channels/x/presence", "", 403, "channel"),
         ("reader", "GET", "/v1/channels/orders.1/presence", "", 503, ""),
-        ("reader", "GET", "/v1/users/ann", "", 503, ""),
+        ("reader", "GET", "/v1/users/ann", "", 403, "channel"),
         ("reader", "POST", "/v1/users/ann/disconnect", "", 403, ""),
         ("writer", "GET", "/v1/gateways", "", 403, ""),
         ("reader", "GET", "/v1/gateways", "", 200, ""),

@@ -1,14 +1,13 @@
 //! The calls that read: channels, history, gateways; and those that are not
 //! there yet.
 
+use axum::body::Body;
+use axum::http::Request;
 use serde_json::json;
 
 use super::Rig;
 use super::fake::position;
-use crate::api::channels::page;
 use crate::api::history::rfc3339;
-use crate::channel::Channel;
-use crate::shard::ChannelCounts;
 
 #[tokio::test]
 async fn history_comes_in_pages_in_both_orders() {
@@ -119,7 +118,6 @@ async fn a_wrong_question_is_refused_with_its_field() {
         ("/v1/channels/a/b", 404, "not_found", ""),
         ("/v2", 404, "not_found", ""),
         ("/v1/channels/a/presence", 503, "unavailable", ""),
-        ("/v1/users/ann", 503, "unavailable", ""),
     ];
     let rig = Rig::new();
     for (path, status, code, field) in table {
@@ -128,12 +126,41 @@ async fn a_wrong_question_is_refused_with_its_field() {
         let (its_code, its_field, detail) = answer.problem();
         assert_eq!((&*its_code, &*its_field), (code, field), "{path}: {detail}");
     }
+}
+
+#[tokio::test]
+async fn a_users_calls_take_json_alone_and_say_what_is_wrong() {
+    let rig = Rig::new();
+    let expected = json!({"user": "ann", "sessions": []});
+    assert_eq!(rig.get("/v1/users/ann").await.json(), expected);
+    let table = [
+        ("disconnect", "{}", 200, "", ""),
+        ("disconnect", r#"{"reconnect": false}"#, 200, "", ""),
+        ("disconnect", "", 400, "bad_request", ""),
+        ("disconnect", r#"{"reconect": false}"#, 400, "bad_request", "reconect"),
+        ("subscribe", r#"{"channel": "a"}"#, 200, "", ""),
+        ("subscribe", r#"{"channel": ""}"#, 400, "channel_invalid", "channel"),
+        ("subscribe", r#"{"channel": "$all"}"#, 403, "forbidden", "channel"),
+        ("unsubscribe", r#"{"channel": "$user.ann"}"#, 403, "forbidden", "channel"),
+        ("unsubscribe", r#"{"channel": "a"}"#, 200, "", ""),
+    ];
+    for (call, body, status, code, field) in table {
+        let answer = rig.post(&format!("/v1/users/ann/{call}"), body).await;
+        assert_eq!(answer.status, status, "{call} {body}: {answer:?}");
+        if status == 200 {
+            assert_eq!(answer.json(), json!({"sessions": 0}));
+        } else {
+            let (its_code, its_field, detail) = answer.problem();
+            assert_eq!((&*its_code, &*its_field), (code, field), "{call} {body}: {detail}");
+        }
+    }
     for call in ["disconnect", "subscribe", "unsubscribe"] {
-        let answer = rig.post(&format!("/v1/users/ann/{call}"), "").await;
-        let (code, _, detail) = answer.problem();
-        assert_eq!(code, "unavailable");
-        assert!(detail.contains("not available in this version"), "{detail}");
-        assert_eq!(answer.header("retry-after"), "1");
+        // What a web page can send to another origin without asking first.
+        let request = Request::post(format!("/v1/users/ann/{call}"))
+            .header("host", "127.0.0.1:8081")
+            .header("content-type", "text/plain");
+        let answer = rig.send(request.body(Body::from("{}")).unwrap()).await;
+        assert_eq!(answer.status, 415, "{call}");
     }
 }
 
@@ -155,25 +182,6 @@ async fn a_channel_is_told_with_its_history() {
     let loose = json!({"channel": "ch\u{e4}t #1", "subscribers": 0, "history": false});
     assert_eq!(rig.get("/v1/channels/ch%C3%A4t%20%231").await.json(), loose);
     assert_eq!(rig.get("/v1/channels").await.json(), json!({"channels": []}));
-}
-
-#[test]
-fn channels_come_in_pages_that_miss_none() {
-    let names = ["a", "a.b", "b", "\u{fc}", "$user.x"];
-    let counts: ChannelCounts =
-        names.iter().zip(1..).map(|(name, count)| (Channel::new(name).unwrap(), count)).collect();
-    let mut seen = Vec::new();
-    let mut after: Option<String> = None;
-    loop {
-        let (list, more) = page(counts.clone(), after.as_deref(), 2);
-        seen.extend(list.iter().map(|(channel, count)| (channel.to_string(), *count)));
-        after = list.last().map(|(channel, _)| channel.to_string());
-        if !more {
-            break;
-        }
-    }
-    let expected = [("$user.x", 5), ("a", 1), ("a.b", 2), ("b", 3), ("\u{fc}", 4)];
-    assert_eq!(seen, expected.map(|(name, count)| (name.to_owned(), count)));
 }
 
 #[tokio::test]

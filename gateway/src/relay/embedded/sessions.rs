@@ -145,6 +145,15 @@ impl Sessions for EmbeddedSessions {
         }
     }
 
+    fn revoke<'a>(
+        &'a self,
+        pid: &'a Arc<str>,
+        owner: Owner,
+    ) -> BoxFuture<'a, Result<(), RelayError>> {
+        self.delete(pid, owner);
+        Box::pin(std::future::ready(Ok(())))
+    }
+
     fn claim<'a>(&'a self, pid: &'a str) -> BoxFuture<'a, Result<Claim, RelayError>> {
         Box::pin(async move {
             if let Some(claim) = self.try_claim(pid, None) {

@@ -385,6 +385,18 @@ impl Sessions for JetStreamSessions {
         self.end(pid, owner, true);
     }
 
+    fn revoke<'a>(
+        &'a self,
+        pid: &'a Arc<str>,
+        owner: Owner,
+    ) -> BoxFuture<'a, Result<(), RelayError>> {
+        self.end(pid, owner, true);
+        // If that fails it is tried again with the others that end.
+        Box::pin(
+            async move { self.write_end(pid, owner).await.map_err(|error| unavailable(&error)) },
+        )
+    }
+
     fn claim<'a>(&'a self, pid: &'a str) -> BoxFuture<'a, Result<Claim, RelayError>> {
         Box::pin(async move {
             // A private id of ours is one token; anything else is nobody's.

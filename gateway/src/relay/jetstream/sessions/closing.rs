@@ -66,7 +66,7 @@ impl JetStreamSessions {
         all
     }
 
-    async fn write_end(&self, pid: &Arc<str>, owner: Owner) -> Result<(), ApiError> {
+    pub(super) async fn write_end(&self, pid: &Arc<str>, owner: Owner) -> Result<(), ApiError> {
         let key = format!("s.{pid}");
         for _ in 0..TRIES {
             let (mut revision, record, end) = {

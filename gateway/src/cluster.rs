@@ -1,0 +1,197 @@
+//! Many gateways are one service: who is there, whose session a request is
+//! for, and what all of them answer together.
+//!
+//! # Layout
+//!
+//! - [`signer`]: keys from the cluster's secret; stamps that prove who speaks
+//! - [`members`]: the gateways that are there
+//! - `heartbeat`: how they know of each other
+//! - [`ask`]: questions that every gateway answers
+//! - [`forward`]: requests for sessions of another gateway, to it
+//! - `listener`: the peer listener, where such requests come in
+
+use std::net::TcpListener;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::thread::JoinHandle;
+use std::time::{Duration, SystemTime};
+
+use tokio_util::sync::CancellationToken;
+
+use crate::admin::{Readiness, StatusSource};
+use crate::metrics::Metrics;
+use crate::relay::jetstream::Connection;
+use crate::session::sid::{GatewayId, NoRandomness};
+use crate::shard::{Shards, Shared};
+
+pub mod ask;
+pub mod forward;
+mod heartbeat;
+mod listener;
+pub mod members;
+pub mod signer;
+
+pub use members::{Beat, Member, Members};
+pub use signer::{ClusterKeys, Signer};
+
+/// Time between two attempts to reach NATS.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// This gateway among the others. With the embedded relay there are none.
+pub struct Cluster {
+    /// This gateway.
+    pub gateway: GatewayId,
+    /// The others.
+    pub members: Members,
+    /// Cancelled when this gateway stops.
+    pub stop: CancellationToken,
+    requests: Signer,
+    messages: Signer,
+    /// `<prefix>.ctl.gateways`
+    beats: String,
+    /// `<prefix>.ctl.ask`
+    asks: String,
+    nats: OnceLock<async_nats::Client>,
+    shards: Shards,
+    metrics: Metrics,
+    /// Requests and sockets of clients that are on their way through here.
+    passing: AtomicUsize,
+}
+
+/// What a [`Cluster`] is made of.
+pub struct ClusterOptions<'a> {
+    /// This gateway.
+    pub gateway: GatewayId,
+    /// From the cluster's secret.
+    pub keys: &'a ClusterKeys,
+    /// `relay.prefix`.
+    pub prefix: &'a str,
+    /// This gateway's shards.
+    pub shards: Shards,
+    /// What is counted.
+    pub metrics: Metrics,
+    /// Cancelled when this gateway stops.
+    pub stop: CancellationToken,
+}
+
+/// What the cluster's thread works with.
+pub struct ClusterParts {
+    /// What all shards share.
+    pub shared: Arc<Shared>,
+    /// The peer listener, if there is one.
+    pub listener: Option<TcpListener>,
+    /// Where others reach it.
+    pub address: Option<String>,
+    /// How this gateway is.
+    pub status: StatusSource,
+    /// Becomes ready when the others are known.
+    pub readiness: Arc<Readiness>,
+}
+
+/// A client's request or socket on its way to another gateway.
+pub struct Passing(Arc<Cluster>);
+
+// === impl Cluster ===
+
+impl Cluster {
+    /// A gateway that knows no other yet.
+    pub fn new(options: ClusterOptions<'_>) -> Arc<Self> {
+        let ClusterOptions { gateway, keys, prefix, shards, metrics, stop } = options;
+        Arc::new(Self {
+            gateway,
+            members: Members::default(),
+            stop,
+            requests: Signer::new(gateway, keys.requests.clone()),
+            messages: Signer::new(gateway, keys.messages.clone()),
+            beats: format!("{prefix}.ctl.gateways"),
+            asks: format!("{prefix}.ctl.ask"),
+            nats: OnceLock::new(),
+            shards,
+            metrics,
+            passing: AtomicUsize::new(0),
+        })
+    }
+
+    /// One more client on its way through; none when there are `most`.
+    pub fn pass(self: &Arc<Self>, most: usize) -> Option<Passing> {
+        let before = self.passing.fetch_add(1, Ordering::Relaxed);
+        let passing = Passing(self.clone());
+        (before < most).then_some(passing)
+    }
+
+    fn refused(&self, refusal: signer::Refusal) {
+        let label = crate::metrics::ReasonLabel { reason: refusal.label() };
+        self.metrics.peer_refused.get_or_create(&label).inc();
+    }
+}
+
+impl Drop for Passing {
+    fn drop(&mut self) {
+        self.0.passing.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// The keys of a cluster, or of a gateway that is alone and without a secret.
+pub fn keys(peer: &gateway_config::Peer, prefix: &str) -> Result<ClusterKeys, NoRandomness> {
+    match peer.secret() {
+        Some(secret) => Ok(ClusterKeys::derive(secret.as_bytes(), prefix)),
+        None => Ok(ClusterKeys::derive(crate::session::sid::random_id()?.as_bytes(), prefix)),
+    }
+}
+
+// === impl ClusterParts ===
+
+impl ClusterParts {
+    /// Starts the cluster's thread: neither clients nor publishers keep a
+    /// gateway from saying that it is there.
+    pub fn spawn(self) -> std::io::Result<JoinHandle<()>> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        std::thread::Builder::new()
+            .name("cluster".to_owned())
+            .spawn(move || runtime.block_on(self.run()))
+    }
+
+    async fn run(self) {
+        let Self { shared, listener, address, status, readiness } = self;
+        let cluster = shared.cluster.clone();
+        let serve = async {
+            if let Some(listener) = listener
+                && let Err(error) = listener::serve(&shared, listener).await
+            {
+                tracing::error!(%error, "the peer listener failed");
+            }
+        };
+        let speak = async {
+            let name = format!("{}-cluster", cluster.gateway);
+            while !cluster.stop.is_cancelled() {
+                match Connection::open(&shared.config.relay, &name).await {
+                    Ok(connection) => {
+                        // The first one; it reconnects by itself.
+                        let client = cluster.nats.get_or_init(|| connection.client).clone();
+                        let speaker = heartbeat::Speaker {
+                            cluster: &cluster,
+                            client,
+                            address: address.clone(),
+                            status: status.clone(),
+                        };
+                        if let Err(error) = speaker.run(&readiness).await {
+                            tracing::warn!(%error, "this gateway can't hear the others");
+                        }
+                    }
+                    Err(error) => tracing::warn!(%error, "this gateway can't speak to others"),
+                }
+                tokio::select! {
+                    () = tokio::time::sleep(RETRY) => {}
+                    () = cluster.stop.cancelled() => {}
+                }
+            }
+        };
+        futures_util::future::join(serve, speak).await;
+    }
+}
+
+/// Milliseconds since 1970.
+fn unix_millis() -> u64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
