@@ -1,0 +1,2 @@
+//! x
+fn main() { print!("{}", operator::crd::schema::crd_yaml().unwrap()); }
