@@ -1,1 +1,3 @@
-fn main(){}
+//! `kubectl push`: what `kubectl describe` can't show.
+
+fn main() {}

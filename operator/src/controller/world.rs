@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use futures_util::StreamExt as _;
 use k8s_openapi::api::core::v1::{Pod, Secret};
 use kube::api::{Api, DynamicObject};
-use kube::core::PartialObjectMeta;
+use kube::core::{ApiResource, PartialObjectMeta};
 use kube::runtime::watcher::{self, Event};
 use kube::runtime::{WatchStreamExt as _, watcher as watch};
 use kube::{Client, ResourceExt as _};
@@ -15,6 +15,7 @@ use tokio::sync::mpsc;
 use super::kinds::Kind;
 use super::live::{Live, PodLive};
 use super::names::{GATEWAY, Names, OWNED_SELECTOR};
+use crate::crd::PushCluster;
 
 /// What is there.
 #[derive(Debug, Default)]
@@ -32,6 +33,11 @@ pub type Trigger = mpsc::Sender<Names>;
 // === impl World ===
 
 impl World {
+    /// The kind `PushCluster`, for requests.
+    pub fn clusters() -> ApiResource {
+        ApiResource::erase::<PushCluster>(&())
+    }
+
     /// An object, if it is there.
     pub fn get(&self, kind: Kind, namespace: &str, name: &str) -> Option<Live> {
         let key = (namespace.to_owned(), name.to_owned());
