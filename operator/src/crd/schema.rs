@@ -37,7 +37,6 @@ fn finish(crd: &mut Value) {
     let root = &mut crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
     root["x-kubernetes-validations"] = json!([{
         "rule": "self.metadata.name.matches('^[a-z]([-a-z0-9]{0,38}[a-z0-9])?$')",
-        "fieldPath": ".metadata.name",
         "message": "metadata.name takes 1 to 40 small letters, digits and `-`, a letter first: it becomes the name of Services",
     }]);
     // `spec: {}` is the minimal manifest.
