@@ -1,0 +1,3 @@
+//! `kubectl push`: what `kubectl describe` can't show.
+
+fn main() {}

@@ -1,0 +1,83 @@
+//! Events: what a person must know, once.
+
+use kube::runtime::events::{Event, EventType};
+
+use crate::controller::config::is_open;
+use crate::controller::status::View;
+use crate::controller::validate::Invalid;
+use crate::crd::{PushCluster, PushClusterStatus};
+
+/// Something to say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Say {
+    /// Whether somebody should do something.
+    pub warning: bool,
+    /// One word.
+    pub reason: &'static str,
+    /// What happened, and what to do.
+    pub note: String,
+}
+
+/// All that is to be said of what was seen now. What was said already is not
+/// said again.
+pub fn all(cluster: &PushCluster, view: &View<'_>, status: &PushClusterStatus) -> Vec<Say> {
+    let mut all = Vec::new();
+    let mut warn = |reason, note: String| all.push(Say { warning: true, reason, note });
+    match view.plan {
+        Err(Invalid::Secret { message, .. }) => warn("SecretMissing", message.clone()),
+        Err(invalid) if view.outcome.conflicts.is_empty() => {
+            warn("InvalidManifest", invalid.to_string());
+        }
+        Err(_) => {}
+        Ok(_) if is_open(&cluster.spec) => warn(
+            "OpenToEverybody",
+            "the manifest has neither auth.jwt nor auth.anonymous: everybody may connect and subscribe, and only apps publish; set one of them".to_owned(),
+        ),
+        Ok(_) => {}
+    }
+    if let Some(conflict) = view.outcome.conflicts.first() {
+        warn("ResourceConflict", conflict.to_string());
+    }
+    if let Some(error) = view.outcome.errors.first() {
+        warn("ApplyFailed", error.to_string());
+    }
+    if !view.outcome.foreign.is_empty() {
+        warn("ForeignFields", view.outcome.foreign.join("; "));
+    }
+    for pod in view.pods.iter().filter(|pod| !pod.deleting && pod.restarts > 0) {
+        let note = format!("gateway {} was started again, {} times by now", pod.name, pod.restarts);
+        warn("GatewayRestarted", note);
+    }
+    let condition = |kind: &str| status.conditions.iter().find(|one| one.type_ == kind);
+    if let Some(nats) = condition("NatsReady").filter(|one| one.reason == "Unreachable") {
+        warn("NatsUnreachable", nats.message.clone());
+    }
+    if let Some(degraded) = condition("Degraded").filter(|one| {
+        one.status == "True" && one.reason != "ForeignFields" && one.reason != "ApplyFailed"
+    }) {
+        warn("Degraded", degraded.message.clone());
+    }
+    if !view.outcome.undone.is_empty() {
+        warn("DriftUndone", format!("put right: {}", view.outcome.undone.join("; ")));
+    }
+    if let Some(ready) = condition("Ready").filter(|one| one.status == "True") {
+        all.push(Say { warning: false, reason: "Ready", note: ready.message.clone() });
+    }
+    all
+}
+
+// === impl Say ===
+
+impl Say {
+    /// As Kubernetes takes it.
+    pub fn event(&self) -> Event {
+        Event {
+            type_: if self.warning { EventType::Warning } else { EventType::Normal },
+            reason: self.reason.to_owned(),
+            // 1 kB is all that fits.
+            note: Some(self.note.chars().take(900).collect()),
+            action: "Reconcile".to_owned(),
+            secondary: None,
+        }
+    }
+}
