@@ -22,7 +22,7 @@ part() {
 pod() {
   [[ $# -ge 2 ]] || die "pod kill|pause|resume|cut|heal [NAMESPACE/]POD [ADDRESS...]"
   need_ours
-  local fault=$1 numbers number address
+  local fault=$1 numbers number
   # shellcheck disable=SC2207 # numbers hold no blanks
   numbers=($(processes "$2"))
   [[ ${#numbers[@]} != 0 ]] || die "$2 has no running container"

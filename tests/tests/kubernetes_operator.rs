@@ -100,14 +100,18 @@ impl Live {
     }
 
     async fn place(&self) -> Place {
-        let secret = self.namespace.get(&["secret", "live-api-key"]).await;
-        let key = secret["data"]["key"].as_str().expect("the Secret has a key");
-        let key = String::from_utf8(STANDARD.decode(key).unwrap()).unwrap();
         Place {
             client: format!("http://{}", self.address("live").await),
             api: format!("http://{}", self.address("live-api").await),
-            key,
+            key: self.secret("live-api-key", "key").await,
         }
+    }
+
+    /// One value of a Secret.
+    async fn secret(&self, name: &str, key: &str) -> String {
+        let secret = self.namespace.get(&["secret", name]).await;
+        let value = secret["data"][key].as_str().unwrap_or_else(|| panic!("{name} has no {key}"));
+        String::from_utf8(STANDARD.decode(value).unwrap()).unwrap()
     }
 
     /// Address and first port of a Service.
@@ -152,13 +156,23 @@ async fn the_minimal_example_is_a_push_service_and_its_deletion_leaves_nothing()
     let place = live.place().await;
     let browser = Client::new(&cluster).await;
     let there = place.clone();
+    let nats = format!("nats://{}", live.address("live-nats").await);
+    let user = live.secret("live-nats-app", "username").await;
+    let password = live.secret("live-nats-app", "password").await;
+    let path = "jsonpath={.status.nats.prefix}";
+    let prefix = live.namespace.kubectl(&["get", "push/live", "-o", path]).await;
     browser
         .run(async move || {
+            let app = async_nats::ConnectOptions::with_user_and_password(user, password);
+            let app = app.connect(&nats).await.expect("apps may connect to NATS");
             for transport in Transport::ALL {
                 let mut socket = there.connect(transport).await;
                 socket.subscribe(json!("news")).await;
-                there.publish("news", "it works").await;
-                assert_eq!(socket.app_event().await.args[0], "it works");
+                there.publish("news", "by HTTP").await;
+                assert_eq!(socket.app_event().await.args[0], "by HTTP");
+                app.publish(format!("{prefix}.pub.news"), "by NATS".into()).await.unwrap();
+                app.flush().await.unwrap();
+                assert_eq!(socket.app_event().await.args[0], "by NATS");
             }
         })
         .await;
