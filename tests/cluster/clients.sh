@@ -28,17 +28,26 @@ client_path() {
   echo "$path"
 }
 
-add_client() {
-  local address host
+# The address after the one that was given last: a Service remembers addresses
+# for a while, so one that was just given back would not be a new user's.
+next_address() (
   mkdir -p "$state/clients"
-  # The first address that nobody has; making the link is what takes it.
-  for host in $(seq 2 254); do
-    address=$client_network.$host
-    ! grep -qrxF "$address" "$state/clients" || continue
-    (set -o noclobber && echo "$address" >"$state/clients/.$host") 2>/dev/null || continue
-    mv "$state/clients/.$host" "$state/clients/$1"
-    break
+  exec 8>"$state/clients/.lock"
+  flock 8
+  local last=1 host
+  [[ ! -f $state/clients/.last ]] || last=$(<"$state/clients/.last")
+  for ((host = last % 253 + 2; host != last; host = (host - 1) % 253 + 2)); do
+    ! grep -qsxF "$client_network.$host" "$state/clients"/* || continue
+    echo $((host - 1)) >"$state/clients/.last"
+    echo "$client_network.$host" | tee "$state/clients/$1"
+    return
   done
+  die "no address is left for a client"
+)
+
+add_client() {
+  local address
+  address=$(next_address "$1")
   in_node bash -euc '
     ip netns add "$1"
     ip link add "c-$1" type veth peer name eth0 netns "$1"

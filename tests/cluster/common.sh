@@ -35,9 +35,20 @@ alive() {
     tr '\0' ' ' 2>/dev/null <"/proc/$pid/cmdline" | grep -qF "$state"
 }
 
+# One line that says which cluster there is, if there is one.
+status() {
+  if foreign; then
+    kubectl get --raw /readyz >/dev/null && echo "foreign: KUBECONFIG is $KUBECONFIG"
+  elif alive; then
+    kubectl get --raw /readyz >/dev/null && echo "running in $state"
+  else
+    die "none runs here: tests/cluster/cluster up"
+  fi
+}
+
 need_ours() {
   ! foreign || die "not to be had in the cluster that KUBECONFIG names"
-  alive || die "it does not run: tests/cluster/cluster up"
+  alive || die "none runs here: tests/cluster/cluster up"
 }
 
 # Runs a command as a process of the node: its network, mounts and processes.

@@ -53,10 +53,12 @@ impl Cluster {
     /// When there is none and there must be.
     pub async fn find() -> Option<Self> {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("cluster/cluster");
-        let foreign = std::env::var_os("KUBECONFIG").is_some();
-        let cluster = Self { script, foreign };
-        let why = match cluster.try_kubectl(&["get", "--raw", "/readyz"]).await {
-            Ok(_) => return Some(cluster),
+        let mut cluster = Self { script, foreign: false };
+        let why = match cluster.run("status", &[], None).await {
+            Ok(status) => {
+                cluster.foreign = status.starts_with("foreign");
+                return Some(cluster);
+            }
             Err(why) => why.lines().last().unwrap_or("it does not answer").to_owned(),
         };
         let required = std::env::var("PUSHCLUSTER_REQUIRED").unwrap_or_default();
