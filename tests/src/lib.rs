@@ -16,6 +16,7 @@
 //! - [`docs`]: runs the examples of the documentation
 //! - [`conformance`]: the handlers that the official suites expect
 //! - [`nats`]: real nats-servers
+//! - [`kubernetes`]: a real API server, and the operator
 //! - [`relay`]: a relay with its feeds, whichever relay it is; this one is
 //!   tried from inside
 //!
@@ -32,6 +33,7 @@ pub mod docs;
 pub mod engineio;
 pub mod gateway;
 pub mod http;
+pub mod kubernetes;
 pub mod nats;
 pub mod patience;
 pub mod plain;
