@@ -16,7 +16,7 @@
 //! - [`docs`]: runs the examples of the documentation
 //! - [`conformance`]: the handlers that the official suites expect
 //! - [`nats`]: real nats-servers
-//! - [`kubernetes`]: a real API server, and the operator
+//! - [`apiserver`]: a real Kubernetes API server without nodes, and the operator
 //! - [`relay`]: a relay with its feeds, whichever relay it is; this one is
 //!   tried from inside
 //!
@@ -28,12 +28,13 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::disallowed_methods)]
 
 pub mod api;
+pub mod apiserver;
 pub mod conformance;
 pub mod docs;
 pub mod engineio;
 pub mod gateway;
 pub mod http;
-pub mod kubernetes;
+
 pub mod nats;
 pub mod patience;
 pub mod plain;

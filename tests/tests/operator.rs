@@ -5,7 +5,7 @@
 
 use std::process::ExitCode;
 
-use tests::kubernetes::{Kubernetes, Suite};
+use tests::apiserver::{ApiServer, CONTROLLERS, Suite};
 
 #[path = "operator/drift.rs"]
 mod drift;
@@ -21,6 +21,7 @@ const ROLE: &str = include_str!("operator/role.yaml");
 
 fn main() -> ExitCode {
     Suite {
+        controllers: CONTROLLERS,
         before,
         tests: &[
             ("invalid manifests are refused, and the message names the field", invalid::refused),
@@ -40,6 +41,6 @@ fn main() -> ExitCode {
     .main()
 }
 
-fn before(kubernetes: &Kubernetes) {
+fn before(kubernetes: &ApiServer) {
     kubernetes.must_with(&["apply", "-f", "-"], ROLE);
 }

@@ -1,7 +1,7 @@
 //! Changes by hand.
 
 use serde_json::{Value, json};
-use tests::kubernetes::{Kubernetes, Operator};
+use tests::apiserver::{ApiServer, Operator};
 
 use super::life::made;
 
@@ -31,12 +31,27 @@ const UNDONE: [Edit; 34] = [
     ("deployment/live", "add", "/spec/template/spec/containers/0/args/-", "\"--insecure\""),
     ("deployment/live", "replace", "/spec/template/spec/containers/0/image", "\"evil:1\""),
     ("deployment/live", "replace", "/spec/template/spec/containers/0/command", "[\"/bin/sh\"]"),
-    ("deployment/live", "replace", "/spec/template/spec/containers/0/securityContext/privileged", "true"),
-    ("deployment/live", "replace", "/spec/template/spec/containers/0/securityContext/readOnlyRootFilesystem", "false"),
+    (
+        "deployment/live",
+        "replace",
+        "/spec/template/spec/containers/0/securityContext/allowPrivilegeEscalation",
+        "true",
+    ),
+    (
+        "deployment/live",
+        "replace",
+        "/spec/template/spec/containers/0/securityContext/readOnlyRootFilesystem",
+        "false",
+    ),
     ("deployment/live", "remove", "/spec/template/spec/containers/0/readinessProbe", "null"),
     ("deployment/live", "remove", "/spec/template/spec/containers/0/envFrom", "null"),
     ("deployment/live", "remove", "/spec/template/spec/containers/0/env/0", "null"),
-    ("deployment/live", "remove", "/spec/template/metadata/labels/pushcluster.io~1accepting", "null"),
+    (
+        "deployment/live",
+        "remove",
+        "/spec/template/metadata/labels/pushcluster.io~1accepting",
+        "null",
+    ),
     ("service/live", "replace", "/spec/sessionAffinity", "\"None\""),
     ("service/live", "remove", "/spec/selector/pushcluster.io~1accepting", "null"),
     ("service/live-api", "replace", "/spec/ports/0/targetPort", "\"client\""),
@@ -58,9 +73,24 @@ const DELETED: [&str; 6] = [
 
 /// Edits that add what the operator does not set: they are reported.
 const FOREIGN: [Edit; 3] = [
-    ("deployment/live", "add", "/spec/template/spec/containers/0/env/-", "{\"name\": \"EXTRA\", \"value\": \"1\"}"),
-    ("deployment/live", "add", "/spec/template/spec/hostAliases", "[{\"ip\": \"127.0.0.1\", \"hostnames\": [\"a\"]}]"),
-    ("service/live", "add", "/spec/ports/-", "{\"name\": \"extra\", \"port\": 81, \"targetPort\": 9090}"),
+    (
+        "deployment/live",
+        "add",
+        "/spec/template/spec/containers/0/env/-",
+        "{\"name\": \"EXTRA\", \"value\": \"1\"}",
+    ),
+    (
+        "deployment/live",
+        "add",
+        "/spec/template/spec/hostAliases",
+        "[{\"ip\": \"127.0.0.1\", \"hostnames\": [\"a\"]}]",
+    ),
+    (
+        "service/live",
+        "add",
+        "/spec/ports/-",
+        "{\"name\": \"extra\", \"port\": 81, \"targetPort\": 9090}",
+    ),
 ];
 
 /// What a person can change of an object.
@@ -69,7 +99,7 @@ fn content(object: &Value) -> Value {
     json!([labels, object["spec"], object["data"], object["immutable"]])
 }
 
-fn edit(kubernetes: &Kubernetes, (object, operation, path, value): Edit) {
+fn edit(kubernetes: &ApiServer, (object, operation, path, value): Edit) {
     let value: Value = serde_json::from_str(value).unwrap();
     let mut patch = json!([{"op": operation, "path": path, "value": value}]);
     if operation == "remove" {
@@ -78,7 +108,7 @@ fn edit(kubernetes: &Kubernetes, (object, operation, path, value): Edit) {
     kubernetes.must(&["patch", "-n", "drift", object, "--type=json", "-p", &patch.to_string()]);
 }
 
-pub(super) fn undone(kubernetes: &Kubernetes) {
+pub(super) fn undone(kubernetes: &ApiServer) {
     let operator = Operator::start(kubernetes, "drift", &[]);
     made(kubernetes, "drift", "{}");
     kubernetes.eventually("the network policy", || kubernetes.get("drift", "networkpolicy/live"));
@@ -86,10 +116,13 @@ pub(super) fn undone(kubernetes: &Kubernetes) {
         let (object, operation, path, value) = one;
         let before = content(&kubernetes.get("drift", object).unwrap());
         edit(kubernetes, one);
-        kubernetes.eventually(&format!("{operation} {path} {value} of {object} to be undone\n{}", operator.log()), || {
-            let now = content(&kubernetes.get("drift", object)?);
-            (now == before).then_some(())
-        });
+        kubernetes.eventually(
+            &format!("{operation} {path} {value} of {object} to be undone\n{}", operator.log()),
+            || {
+                let now = content(&kubernetes.get("drift", object)?);
+                (now == before).then_some(())
+            },
+        );
     }
     for object in DELETED {
         let before = kubernetes.get("drift", object).unwrap()["metadata"]["uid"].clone();

@@ -2,7 +2,7 @@
 
 use base64::Engine as _;
 use serde_json::Value;
-use tests::kubernetes::{Kubernetes, Operator};
+use tests::apiserver::{ApiServer, Operator};
 
 pub(super) fn manifest(name: &str, spec: &str) -> String {
     format!(
@@ -11,14 +11,14 @@ pub(super) fn manifest(name: &str, spec: &str) -> String {
 }
 
 /// A manifest that the operator has carried out.
-pub(super) fn made(kubernetes: &Kubernetes, namespace: &str, spec: &str) {
+pub(super) fn made(kubernetes: &ApiServer, namespace: &str, spec: &str) {
     kubernetes.namespace(namespace);
     kubernetes.apply(namespace, &manifest("live", spec));
     kubernetes.eventually("the Deployment", || kubernetes.get(namespace, "deployment/live"));
 }
 
 /// The file that gateways read again when it changes.
-fn file(kubernetes: &Kubernetes, namespace: &str) -> Option<String> {
+fn file(kubernetes: &ApiServer, namespace: &str) -> Option<String> {
     let secret = kubernetes.get(namespace, "secret/live-config")?;
     let data = secret["data"]["push.yaml"].as_str()?.to_owned();
     let bytes = base64::engine::general_purpose::STANDARD.decode(data).ok()?;
@@ -28,14 +28,21 @@ fn file(kubernetes: &Kubernetes, namespace: &str) -> Option<String> {
 const ALL: &str = "deployments,statefulsets,services,configmaps,secrets,serviceaccounts,poddisruptionbudgets,networkpolicies,ingresses";
 
 /// Names of everything that the operator has made in a namespace.
-fn owned(kubernetes: &Kubernetes, namespace: &str) -> Vec<String> {
+fn owned(kubernetes: &ApiServer, namespace: &str) -> Vec<String> {
     let all = kubernetes.must(&[
-        "get", "-n", namespace, ALL, "-l", "app.kubernetes.io/managed-by=push-operator", "-o", "name",
+        "get",
+        "-n",
+        namespace,
+        ALL,
+        "-l",
+        "app.kubernetes.io/managed-by=push-operator",
+        "-o",
+        "name",
     ]);
     all.lines().map(str::to_owned).collect()
 }
 
-pub(super) fn whole(kubernetes: &Kubernetes) {
+pub(super) fn whole(kubernetes: &ApiServer) {
     let operator = Operator::start(kubernetes, "whole", &[]);
     made(kubernetes, "whole", "{ingress: {host: live.example.com}}");
     let status = kubernetes.eventually("the status", || {
@@ -70,13 +77,12 @@ pub(super) fn whole(kubernetes: &Kubernetes) {
     });
 
     kubernetes.must(&["delete", "-n", "whole", "pushcluster/live", "--wait=true"]);
-    kubernetes.eventually("everything to go", || {
-        owned(kubernetes, "whole").is_empty().then_some(())
-    });
+    kubernetes
+        .eventually("everything to go", || owned(kubernetes, "whole").is_empty().then_some(()));
     drop(operator);
 }
 
-pub(super) fn stranger(kubernetes: &Kubernetes) {
+pub(super) fn stranger(kubernetes: &ApiServer) {
     let _operator = Operator::start(kubernetes, "stranger", &[]);
     kubernetes.namespace("stranger");
     let theirs = "apiVersion: v1\nkind: Service\nmetadata: {name: live-api, labels: {whose: theirs}}\nspec: {ports: [{port: 99}]}\n";
@@ -98,7 +104,7 @@ pub(super) fn stranger(kubernetes: &Kubernetes) {
     assert_eq!(kubernetes.get("stranger", "service/live-api").unwrap(), before);
 }
 
-pub(super) fn missing_secret(kubernetes: &Kubernetes) {
+pub(super) fn missing_secret(kubernetes: &ApiServer) {
     let _operator = Operator::start(kubernetes, "missing", &[]);
     kubernetes.namespace("missing");
     let spec = "{nats: {external: {url: 'nats://nats.example.com:4222', credentials: {type: Token, secretRef: {name: nats, key: token}}}}}";
@@ -111,34 +117,64 @@ pub(super) fn missing_secret(kubernetes: &Kubernetes) {
     };
     nats("there is no Secret \"nats\"");
     assert!(kubernetes.get("missing", "deployment/live").is_none());
-    kubernetes.must(&["create", "-n", "missing", "secret", "generic", "nats", "--from-literal=tokn=x"]);
+    kubernetes.must(&[
+        "create",
+        "-n",
+        "missing",
+        "secret",
+        "generic",
+        "nats",
+        "--from-literal=tokn=x",
+    ]);
     nats("Secret \"nats\" has no key \"token\"");
     kubernetes.must(&["delete", "-n", "missing", "secret", "nats"]);
-    kubernetes.must(&["create", "-n", "missing", "secret", "generic", "nats", "--from-literal=token=x"]);
+    kubernetes.must(&[
+        "create",
+        "-n",
+        "missing",
+        "secret",
+        "generic",
+        "nats",
+        "--from-literal=token=x",
+    ]);
     let gateways =
         kubernetes.eventually("gateways", || kubernetes.get("missing", "deployment/live"));
     let container = &gateways["spec"]["template"]["spec"]["containers"][0];
-    let token = container["env"].as_array().unwrap().iter().find(|env| env["name"] == "PUSH_RELAY_TOKEN");
+    let token =
+        container["env"].as_array().unwrap().iter().find(|env| env["name"] == "PUSH_RELAY_TOKEN");
     assert_eq!(token.unwrap()["valueFrom"]["secretKeyRef"]["name"], "nats");
     assert!(kubernetes.get("missing", "statefulset/live-nats").is_none());
 }
 
-pub(super) fn reload(kubernetes: &Kubernetes) {
+pub(super) fn reload(kubernetes: &ApiServer) {
     let _operator = Operator::start(kubernetes, "reload", &[]);
     made(kubernetes, "reload", "{channels: [{match: news}]}");
-    let template = || kubernetes.get("reload", "deployment/live").unwrap()["spec"]["template"].clone();
+    let template =
+        || kubernetes.get("reload", "deployment/live").unwrap()["spec"]["template"].clone();
     let before = template();
 
-    kubernetes.apply("reload", &manifest("live", "{channels: [{match: weather}], limits: {batch: 10}}"));
+    kubernetes
+        .apply("reload", &manifest("live", "{channels: [{match: weather}], limits: {batch: 10}}"));
     kubernetes.eventually("the rule in the file", || {
-        file(kubernetes, "reload").filter(|file| file.contains("match: weather") && file.contains("batch: 10"))
+        file(kubernetes, "reload")
+            .filter(|file| file.contains("match: weather") && file.contains("batch: 10"))
     });
     assert_eq!(template(), before, "a rule and a limit that reload restart nothing");
 
-    kubernetes.apply("reload", &manifest("live", "{channels: [{match: weather}], limits: {batch: 10}, gateway: {log: {level: debug}}}"));
-    let after = kubernetes.eventually("another template", || Some(template()).filter(|now| *now != before));
+    kubernetes.apply(
+        "reload",
+        &manifest(
+            "live",
+            "{channels: [{match: weather}], limits: {batch: 10}, gateway: {log: {level: debug}}}",
+        ),
+    );
+    let after =
+        kubernetes.eventually("another template", || Some(template()).filter(|now| *now != before));
     let boot = |template: &Value| {
-        template["spec"]["containers"][0]["envFrom"][0]["configMapRef"]["name"].as_str().unwrap().to_owned()
+        template["spec"]["containers"][0]["envFrom"][0]["configMapRef"]["name"]
+            .as_str()
+            .unwrap()
+            .to_owned()
     };
     assert_ne!(boot(&before), boot(&after));
     let data = kubernetes.get("reload", &format!("configmap/{}", boot(&after))).unwrap();
@@ -155,17 +191,21 @@ pub(super) fn reload(kubernetes: &Kubernetes) {
     assert!(file(kubernetes, "reload").unwrap().contains("weather"));
 }
 
-pub(super) fn scaled(kubernetes: &Kubernetes) {
+pub(super) fn scaled(kubernetes: &ApiServer) {
     let _operator = Operator::start(kubernetes, "scaled", &[]);
     made(kubernetes, "scaled", "{}");
-    let config = || kubernetes.get("scaled", "secret/live-config").unwrap()["metadata"]["resourceVersion"].clone();
+    let config = || {
+        kubernetes.get("scaled", "secret/live-config").unwrap()["metadata"]["resourceVersion"]
+            .clone()
+    };
     let before = config();
     kubernetes.must(&["scale", "-n", "scaled", "push/live", "--replicas=5"]);
     kubernetes.eventually("five gateways", || {
         let gateways = kubernetes.get("scaled", "deployment/live")?;
         (gateways["spec"]["replicas"] == 5).then_some(())
     });
-    let scale = kubernetes.must(&["get", "-n", "scaled", "push/live", "--subresource=scale", "-o", "json"]);
+    let scale =
+        kubernetes.must(&["get", "-n", "scaled", "push/live", "--subresource=scale", "-o", "json"]);
     let scale: Value = serde_json::from_str(&scale).unwrap();
     assert_eq!(scale["spec"]["replicas"], 5);
     assert!(scale["status"]["selector"].as_str().unwrap().contains("pushcluster-gateway"));
@@ -173,10 +213,16 @@ pub(super) fn scaled(kubernetes: &Kubernetes) {
     assert_eq!(config(), before);
 }
 
-pub(super) fn paused(kubernetes: &Kubernetes) {
+pub(super) fn paused(kubernetes: &ApiServer) {
     let _operator = Operator::start(kubernetes, "paused", &[]);
     made(kubernetes, "paused", "{}");
-    kubernetes.must(&["annotate", "-n", "paused", "push/live", "pushcluster.io/reconcile=disabled"]);
+    kubernetes.must(&[
+        "annotate",
+        "-n",
+        "paused",
+        "push/live",
+        "pushcluster.io/reconcile=disabled",
+    ]);
     kubernetes.eventually("Paused", || kubernetes.condition("paused", "live", "Paused"));
     kubernetes.must(&["scale", "-n", "paused", "deployment/live", "--replicas=1"]);
     kubernetes.must(&["annotate", "-n", "paused", "push/live", "pushcluster.io/reconcile-"]);

@@ -1,15 +1,15 @@
 //! Two replicas of the operator.
 
-use tests::kubernetes::{Kubernetes, Operator};
+use tests::apiserver::{ApiServer, Operator};
 
 use super::life::manifest;
 
-fn holder(kubernetes: &Kubernetes) -> Option<String> {
+fn holder(kubernetes: &ApiServer) -> Option<String> {
     let lease = kubernetes.get("default", "lease/push-operator")?;
     lease["spec"]["holderIdentity"].as_str().map(str::to_owned).filter(|holder| !holder.is_empty())
 }
 
-pub(super) fn takes_over(kubernetes: &Kubernetes) {
+pub(super) fn takes_over(kubernetes: &ApiServer) {
     let first = Operator::start(kubernetes, "first", &[]);
     kubernetes.eventually("the first to lead", || (holder(kubernetes)? == "first").then_some(()));
     let second = Operator::start(kubernetes, "second", &[]);
@@ -34,7 +34,7 @@ pub(super) fn takes_over(kubernetes: &Kubernetes) {
     drop(second);
 }
 
-pub(super) fn one_namespace(kubernetes: &Kubernetes) {
+pub(super) fn one_namespace(kubernetes: &ApiServer) {
     for namespace in ["mine", "other"] {
         kubernetes.namespace(namespace);
         kubernetes.apply(namespace, &manifest("live", "{}"));

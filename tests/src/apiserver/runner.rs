@@ -1,18 +1,20 @@
-//! Runs tests that share one Kubernetes, one after the other. The usual
+//! Runs tests that share one API server, one after the other. The usual
 //! runner has no word for a test that could not run: it would be a pass.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 
-use super::Kubernetes;
+use super::ApiServer;
 
 /// A test by its name.
-pub type Test = (&'static str, fn(&Kubernetes));
+pub type Test = (&'static str, fn(&ApiServer));
 
-/// Tests that share one Kubernetes.
+/// Tests that share one API server.
 pub struct Suite {
+    /// The controllers that run: [`super::CONTROLLERS`], or fewer.
+    pub controllers: &'static str,
     /// Run once before the first.
-    pub before: fn(&Kubernetes),
+    pub before: fn(&ApiServer),
     /// In this order.
     pub tests: &'static [Test],
 }
@@ -39,7 +41,7 @@ impl Suite {
         if chosen.is_empty() {
             return ExitCode::SUCCESS;
         }
-        let Some(kubernetes) = Kubernetes::start() else {
+        let Some(kubernetes) = ApiServer::start(self.controllers) else {
             for (name, _) in &chosen {
                 println!("test {name} ... skipped");
             }

@@ -18,11 +18,11 @@ pub use runner::{Suite, Test};
 /// Longest wait for a server to answer, or for the operator to act.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The controllers that tests need; the fewer, the sooner it is up.
-const CONTROLLERS: &str = "garbage-collector-controller,deployment-controller,replicaset-controller,statefulset-controller,namespace-controller,disruption-controller";
+/// The controllers that most tests need; the fewer, the sooner it is up.
+pub const CONTROLLERS: &str = "garbage-collector-controller,deployment-controller,replicaset-controller,statefulset-controller,namespace-controller,disruption-controller";
 
 /// A Kubernetes without nodes. It ends with its value.
-pub struct Kubernetes {
+pub struct ApiServer {
     programs: PathBuf,
     folder: PathBuf,
     children: Vec<Child>,
@@ -66,33 +66,35 @@ fn free_port() -> u16 {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
-// === impl Kubernetes ===
+// === impl ApiServer ===
 
-impl Kubernetes {
+impl ApiServer {
     /// Starts one; none where there is no binary, which is said on stderr.
-    pub fn start() -> Option<Self> {
+    pub fn start(controllers: &str) -> Option<Self> {
         let Some(programs) = programs() else {
             eprintln!(
                 "no Kubernetes to test with: run tests/cluster/cluster build, or set PUSHCLUSTER_KUBERNETES to its binary"
             );
             return None;
         };
-        let folder =
-            std::env::temp_dir().join(format!("push-kubernetes-{}", std::process::id()));
+        let folder = std::env::temp_dir().join(format!("push-kubernetes-{}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
         let kubeconfig = folder.join("admin.conf");
         let port = free_port();
         let server = format!("https://127.0.0.1:{port}");
         let mut it = Self { programs, folder, children: Vec::new(), kubeconfig, server };
-        it.start_parts(port);
+        it.start_parts(port, controllers);
         Some(it)
     }
 
-    fn start_parts(&mut self, port: u16) {
+    fn start_parts(&mut self, port: u16, controllers: &str) {
         let folder = self.folder.clone();
         let file = |name: &str| folder.join(name).display().to_string();
-        std::fs::write(self.folder.join("tokens.csv"), "admin,admin,1,\"system:masters\"\noperator,operator,2\n")
-            .unwrap();
+        std::fs::write(
+            self.folder.join("tokens.csv"),
+            "admin,admin,1,\"system:masters\"\noperator,operator,2\n",
+        )
+        .unwrap();
         let key = Command::new("openssl")
             .args(["genrsa", "-out", &file("accounts.key"), "2048"])
             .stderr(Stdio::null())
@@ -101,30 +103,36 @@ impl Kubernetes {
         let (etcd, peer) = (free_port(), free_port());
         let etcd = format!("http://127.0.0.1:{etcd}");
         let peer = format!("http://127.0.0.1:{peer}");
-        self.spawn("etcd", &[
-            format!("--data-dir={}", file("etcd")),
-            "--unsafe-no-fsync".to_owned(),
-            format!("--listen-client-urls={etcd}"),
-            format!("--advertise-client-urls={etcd}"),
-            format!("--listen-peer-urls={peer}"),
-            format!("--initial-advertise-peer-urls={peer}"),
-            format!("--initial-cluster=default={peer}"),
-        ]);
-        self.spawn("kube-apiserver", &[
-            format!("--etcd-servers={etcd}"),
-            "--bind-address=127.0.0.1".to_owned(),
-            format!("--secure-port={port}"),
-            format!("--cert-dir={}", file("certificates")),
-            "--service-account-issuer=https://kubernetes.default.svc".to_owned(),
-            format!("--service-account-key-file={}", file("accounts.key")),
-            format!("--service-account-signing-key-file={}", file("accounts.key")),
-            format!("--token-auth-file={}", file("tokens.csv")),
-            "--authorization-mode=RBAC".to_owned(),
-            "--service-cluster-ip-range=10.96.0.0/16".to_owned(),
-            "--disable-admission-plugins=ServiceAccount".to_owned(),
-            format!("--audit-policy-file={}", self.audit_policy().display()),
-            format!("--audit-log-path={}", self.audit_log().display()),
-        ]);
+        self.spawn(
+            "etcd",
+            &[
+                format!("--data-dir={}", file("etcd")),
+                "--unsafe-no-fsync".to_owned(),
+                format!("--listen-client-urls={etcd}"),
+                format!("--advertise-client-urls={etcd}"),
+                format!("--listen-peer-urls={peer}"),
+                format!("--initial-advertise-peer-urls={peer}"),
+                format!("--initial-cluster=default={peer}"),
+            ],
+        );
+        self.spawn(
+            "kube-apiserver",
+            &[
+                format!("--etcd-servers={etcd}"),
+                "--bind-address=127.0.0.1".to_owned(),
+                format!("--secure-port={port}"),
+                format!("--cert-dir={}", file("certificates")),
+                "--service-account-issuer=https://kubernetes.default.svc".to_owned(),
+                format!("--service-account-key-file={}", file("accounts.key")),
+                format!("--service-account-signing-key-file={}", file("accounts.key")),
+                format!("--token-auth-file={}", file("tokens.csv")),
+                "--authorization-mode=RBAC".to_owned(),
+                "--service-cluster-ip-range=10.96.0.0/16".to_owned(),
+                "--disable-admission-plugins=ServiceAccount".to_owned(),
+                format!("--audit-policy-file={}", self.audit_policy().display()),
+                format!("--audit-log-path={}", self.audit_log().display()),
+            ],
+        );
         self.write_kubeconfig("admin");
         self.write_kubeconfig("operator");
         let deadline = Instant::now() + PATIENCE;
@@ -132,13 +140,16 @@ impl Kubernetes {
             assert!(Instant::now() < deadline, "the API server does not answer:\n{}", self.logs());
             std::thread::sleep(Duration::from_millis(100));
         }
-        self.spawn("kube-controller-manager", &[
-            format!("--kubeconfig={}", self.kubeconfig.display()),
-            "--leader-elect=false".to_owned(),
-            format!("--service-account-private-key-file={}", file("accounts.key")),
-            "--secure-port=0".to_owned(),
-            format!("--controllers={CONTROLLERS}"),
-        ]);
+        self.spawn(
+            "kube-controller-manager",
+            &[
+                format!("--kubeconfig={}", self.kubeconfig.display()),
+                "--leader-elect=false".to_owned(),
+                format!("--service-account-private-key-file={}", file("accounts.key")),
+                "--secure-port=0".to_owned(),
+                format!("--controllers={controllers}"),
+            ],
+        );
     }
 
     fn spawn(&mut self, program: &str, args: &[String]) {
@@ -277,7 +288,7 @@ impl Kubernetes {
     }
 }
 
-impl Drop for Kubernetes {
+impl Drop for ApiServer {
     fn drop(&mut self) {
         for child in self.children.iter_mut().rev() {
             let _ = child.kill();

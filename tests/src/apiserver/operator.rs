@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
-use super::Kubernetes;
+use super::ApiServer;
 
 /// A running operator. It ends with its value.
 pub struct Operator {
@@ -34,7 +34,7 @@ pub(super) fn crd() -> String {
 
 impl Operator {
     /// Starts a replica of this name, as the user `operator`, with more flags.
-    pub fn start(kubernetes: &Kubernetes, identity: &str, flags: &[&str]) -> Self {
+    pub fn start(kubernetes: &ApiServer, identity: &str, flags: &[&str]) -> Self {
         let listen = format!("127.0.0.1:{}", super::free_port());
         let log = kubernetes.folder.join(format!("operator-{identity}.log"));
         let file = std::fs::File::create(&log).unwrap();
