@@ -111,8 +111,8 @@ impl RunArgs {
         let namespace = some(self.lease_namespace)
             .or_else(|| own.clone())
             .unwrap_or_else(|| fallback.to_owned());
-        let identity = some(self.identity)
-            .unwrap_or_else(|| format!("push-operator-{}", std::process::id()));
+        let identity =
+            some(self.identity).unwrap_or_else(|| format!("push-operator-{}", std::process::id()));
         Run {
             namespace: some(self.namespace),
             lease: (namespace, self.lease_name),

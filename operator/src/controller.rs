@@ -17,12 +17,12 @@
 use std::sync::Arc;
 
 use futures_util::{Stream, StreamExt as _, stream};
+use kube::ResourceExt as _;
 use kube::api::{Api, DynamicObject};
 use kube::runtime::reflector::{self, ObjectRef, Store};
 use kube::runtime::{
     Controller, Predicate as _, PredicateConfig, WatchStreamExt as _, predicates, watcher,
 };
-use kube::ResourceExt as _;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -104,13 +104,20 @@ pub async fn run(context: Arc<Context>, namespace: Option<String>, stop: Cancell
         .modify(|object| object.managed_fields_mut().clear())
         .reflect(writer)
         .touched_objects()
-        .predicate_filter(predicates::generation.combine(predicates::annotations), PredicateConfig::default());
+        .predicate_filter(
+            predicates::generation.combine(predicates::annotations),
+            PredicateConfig::default(),
+        );
     let triggers = names(triggered, resource.clone());
     let looks = Controller::for_stream_with(clusters, store.clone(), resource)
         .with_config(kube::runtime::controller::Config::default().concurrency(AT_ONCE))
         .reconcile_on(triggers)
         .graceful_shutdown_on(stop.clone().cancelled_owned())
-        .run(reconcile::reconcile, |_, _, _| kube::runtime::controller::Action::await_change(), context.clone());
+        .run(
+            reconcile::reconcile,
+            |_, _, _| kube::runtime::controller::Action::await_change(),
+            context.clone(),
+        );
     let mut tick = tokio::time::interval(std::time::Duration::from_secs(10));
     let mut looks = std::pin::pin!(looks);
     loop {

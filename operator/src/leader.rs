@@ -66,13 +66,21 @@ impl Candidate {
             match tried {
                 Ok(Ok(true)) => renewed = Some(Instant::now()),
                 Ok(Ok(false)) => renewed = None,
-                Ok(Err(error)) => tracing::warn!("the Lease \"{}\" cannot be renewed: {error}", self.name),
-                Err(_) => tracing::warn!("the Lease \"{}\" cannot be renewed: no answer", self.name),
+                Ok(Err(error)) => {
+                    tracing::warn!("the Lease \"{}\" cannot be renewed: {error}", self.name)
+                }
+                Err(_) => {
+                    tracing::warn!("the Lease \"{}\" cannot be renewed: no answer", self.name)
+                }
             }
             let leads = renewed.is_some_and(|when| when.elapsed() < RENEW_WITHIN);
             leading.send_if_modified(|before| {
                 if *before != leads {
-                    let what = if leads { "this replica leads" } else { "this replica does not lead any more" };
+                    let what = if leads {
+                        "this replica leads"
+                    } else {
+                        "this replica does not lead any more"
+                    };
                     tracing::info!(identity = self.identity, "{what}");
                 }
                 std::mem::replace(before, leads) != leads

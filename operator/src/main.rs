@@ -24,10 +24,13 @@ fn start(args: RunArgs) -> anyhow::Result<()> {
     let log = telemetry::init(&args.log_level, args.log_format)?;
     // Two libraries use it; it must be named once for the process.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     runtime.block_on(async {
         let stop = CancellationToken::new();
-        let config = Config::infer().await.context("there is no way to the API server; run in a pod, or set KUBECONFIG")?;
+        let config = Config::infer()
+            .await
+            .context("there is no way to the API server; run in a pod, or set KUBECONFIG")?;
         let run = args.resolve(&config.default_namespace);
         let client = Client::try_from(config)?;
         let (mut term, mut interrupt) =

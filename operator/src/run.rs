@@ -40,9 +40,8 @@ pub async fn run(
     stop: CancellationToken,
 ) -> Result<(), RunError> {
     let address = run.listen;
-    let listener = TcpListener::bind(address)
-        .await
-        .map_err(|source| RunError::Listen { address, source })?;
+    let listener =
+        TcpListener::bind(address).await.map_err(|source| RunError::Listen { address, source })?;
     let (metrics, registry) = Metrics::new();
     // Health answers until everything else has ended.
     let serving = CancellationToken::new();
@@ -62,8 +61,10 @@ pub async fn run(
             result = leading.wait_for(|leads| *leads) => if result.is_err() { break },
         }
         metrics.leading.set(1);
-        let reporter =
-            Reporter { controller: "push-operator".to_owned(), instance: Some(run.identity.clone()) };
+        let reporter = Reporter {
+            controller: "push-operator".to_owned(),
+            instance: Some(run.identity.clone()),
+        };
         let context = Arc::new(Context::new(
             client.clone(),
             Arc::new(World::default()),

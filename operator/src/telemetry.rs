@@ -17,7 +17,9 @@ pub struct Handle(reload::Handle<EnvFilter, Registry>);
 #[derive(Debug, thiserror::Error)]
 pub enum TelemetryError {
     /// Not a level or filter.
-    #[error("the log level is not one: {0}; write `info`, or a filter such as `info,operator=debug`")]
+    #[error(
+        "the log level is not one: {0}; write `info`, or a filter such as `info,operator=debug`"
+    )]
     Level(#[from] ParseError),
     /// Called twice in one process.
     #[error("logs are set up already: {0}")]

@@ -167,8 +167,8 @@ async fn one(
         return;
     }
     let before = memory.applied.get(&key);
-    let as_before =
-        before.is_some_and(|before| before.wanted == hash && before.fingerprint == live.fingerprint);
+    let as_before = before
+        .is_some_and(|before| before.wanted == hash && before.fingerprint == live.fingerprint);
     if as_before {
         foreign(kind.name(), name, &live, outcome);
         return;
@@ -279,7 +279,10 @@ async fn sweep(
             continue;
         }
         let params = DeleteParams {
-            preconditions: Some(Preconditions { uid: Some(live.uid.clone()), resource_version: None }),
+            preconditions: Some(Preconditions {
+                uid: Some(live.uid.clone()),
+                resource_version: None,
+            }),
             ..DeleteParams::background()
         };
         context.metrics.request("delete", kind);
@@ -301,9 +304,8 @@ async fn sweep(
 /// Whether the Deployment still makes pods of an older template.
 fn rolling(context: &Context, plan: &Plan) -> bool {
     let live = context.world.get(Kind::Deployment, &plan.names.namespace, &plan.names.name);
-    live.and_then(|live| live.workload).is_none_or(|gateways| {
-        !gateways.observed || gateways.updated < gateways.replicas
-    })
+    live.and_then(|live| live.workload)
+        .is_none_or(|gateways| !gateways.observed || gateways.updated < gateways.replicas)
 }
 
 /// Grows the claims of NATS servers: their template can't change.

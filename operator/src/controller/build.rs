@@ -37,7 +37,7 @@ pub mod serviceaccount;
 pub mod statefulset;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 /// User and group of every container: nobody in particular.
 const NOBODY: i64 = 65_532;
@@ -138,10 +138,7 @@ fn meta(plan: &Plan, name: String, app: &str) -> ObjectMeta {
 }
 
 fn select(plan: &Plan, app: &str) -> LabelSelector {
-    LabelSelector {
-        match_labels: Some(plan.names.selector(app)),
-        ..LabelSelector::default()
-    }
+    LabelSelector { match_labels: Some(plan.names.selector(app)), ..LabelSelector::default() }
 }
 
 /// As Pod Security's `restricted` demands; set in full, so that a change by

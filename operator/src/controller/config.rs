@@ -9,11 +9,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use gateway_config::{ChannelRule, Config, ConfigError, Pattern, Sources};
 use serde_json::{Map, Value, json};
 
+use super::build::deployment::{NATS_CA, NATS_CERT, NATS_CREDENTIALS, NATS_KEY};
 use super::names::{Names, port};
 use super::plan::{ConfigPlan, ExternalPlan, NatsPlan};
-use super::build::deployment::{NATS_CA, NATS_CERT, NATS_CREDENTIALS, NATS_KEY};
 use crate::crd::{CredentialsKind, IpFamilyPolicy, PushClusterSpec, SecretKey};
 use crate::hash;
+
+#[cfg(test)]
+mod tests;
 
 /// Keys of `limits` that take effect without a restart; see
 /// docs/configuration.md.
@@ -108,7 +111,8 @@ pub fn render(source: &Source<'_>) -> Result<ConfigPlan, Refused> {
     let file = file(source)?;
     let loaded = load(&boot, &from_secrets, source.values, &file)?;
     let boot_json = serde_json::to_vec(&boot).map_err(|error| Refused::Write(error.to_string()))?;
-    let expected = serde_json::to_vec(&loaded).map_err(|error| Refused::Write(error.to_string()))?;
+    let expected =
+        serde_json::to_vec(&loaded).map_err(|error| Refused::Write(error.to_string()))?;
     Ok(ConfigPlan {
         boot_hash: hash::short(&boot_json),
         boot,
@@ -292,8 +296,7 @@ fn flatten(path: &str, value: &Value, variables: &mut BTreeMap<String, String>) 
         Value::Null => return,
         Value::Object(fields) => {
             for (name, value) in fields {
-                let path =
-                    if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+                let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
                 flatten(&path, value, variables);
             }
             return;

@@ -150,7 +150,8 @@ async fn keep(
             data: Some(bytes(&made)),
             ..Secret::default()
         };
-        let params = PostParams { field_manager: Some(MANAGER.to_owned()), ..PostParams::default() };
+        let params =
+            PostParams { field_manager: Some(MANAGER.to_owned()), ..PostParams::default() };
         context.metrics.request("create", Kind::Secret);
         match api.create(&params, &body).await {
             Ok(created) => secret = Some(created),
@@ -174,8 +175,8 @@ async fn keep(
         return Err(FetchError::Conflict(conflict));
     }
     let version = secret.resource_version().unwrap_or_default();
-    let labelled = secret.labels().get("app.kubernetes.io/managed-by").map(String::as_str)
-        == Some(MANAGER);
+    let labelled =
+        secret.labels().get("app.kubernetes.io/managed-by").map(String::as_str) == Some(MANAGER);
     let mut values = content(secret);
     let missing = kept.complete(names, &values)?;
     if missing.is_empty() && labelled {
@@ -191,14 +192,18 @@ async fn keep(
     let patched =
         api.patch(&kept.name, &params, &Patch::Merge(&patch)).await.map_err(failed("completed"))?;
     values.extend(missing);
-    memory
-        .kept
-        .insert(kept.name.clone(), (patched.resource_version().unwrap_or_default(), values.clone()));
+    memory.kept.insert(
+        kept.name.clone(),
+        (patched.resource_version().unwrap_or_default(), values.clone()),
+    );
     Ok(values)
 }
 
 fn bytes(values: &BTreeMap<String, String>) -> BTreeMap<String, ByteString> {
-    values.iter().map(|(key, value)| (key.clone(), ByteString(value.clone().into_bytes()))).collect()
+    values
+        .iter()
+        .map(|(key, value)| (key.clone(), ByteString(value.clone().into_bytes())))
+        .collect()
 }
 
 /// What is not UTF-8 is no credential that a gateway could take; it is left

@@ -10,6 +10,9 @@ use serde::Deserialize;
 use super::live::PodLive;
 use super::names::port;
 
+#[cfg(test)]
+mod tests;
+
 /// Time between two looks at a gateway.
 pub const EVERY: Duration = Duration::from_secs(10);
 /// A gateway that takes longer is not asked again before the next look.
@@ -81,8 +84,7 @@ pub async fn ask(
 
 async fn ask_one(http: &reqwest::Client, ip: &str, token: Option<&str>) -> Seen {
     let host = if ip.contains(':') { format!("[{ip}]") } else { ip.to_owned() };
-    let mut request =
-        http.get(format!("http://{host}:{}/status", port::ADMIN)).timeout(PATIENCE);
+    let mut request = http.get(format!("http://{host}:{}/status", port::ADMIN)).timeout(PATIENCE);
     if let Some(token) = token {
         request = request.bearer_auth(token);
     }

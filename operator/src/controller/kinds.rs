@@ -67,9 +67,7 @@ impl Kind {
             Self::PodDisruptionBudget => {
                 ("policy", "v1", "PodDisruptionBudget", "poddisruptionbudgets")
             }
-            Self::NetworkPolicy => {
-                ("networking.k8s.io", "v1", "NetworkPolicy", "networkpolicies")
-            }
+            Self::NetworkPolicy => ("networking.k8s.io", "v1", "NetworkPolicy", "networkpolicies"),
             Self::Ingress => ("networking.k8s.io", "v1", "Ingress", "ingresses"),
             Self::HttpRoute => ("gateway.networking.k8s.io", "v1", "HTTPRoute", "httproutes"),
             Self::PodMonitor => ("monitoring.coreos.com", "v1", "PodMonitor", "podmonitors"),

@@ -173,9 +173,10 @@ impl Workload {
         };
         let condition = |kind: &str, status: &str| {
             let all = data.pointer("/status/conditions").and_then(Value::as_array);
-            let one = all.into_iter().flatten().find(|condition| {
-                condition["type"] == kind && condition["status"] == status
-            })?;
+            let one = all
+                .into_iter()
+                .flatten()
+                .find(|condition| condition["type"] == kind && condition["status"] == status)?;
             Some(one["message"].as_str().unwrap_or_default().to_owned())
         };
         let observed = data.pointer("/status/observedGeneration").and_then(Value::as_i64);
@@ -244,9 +245,11 @@ impl PodLive {
             .and_then(|state| state.terminated.as_ref())
             .and_then(|ended| ended.message.as_deref())
             .map(first_line);
-        let unschedulable = status.conditions.iter().flatten().find(|condition| {
-            condition.type_ == "PodScheduled" && condition.status == "False"
-        });
+        let unschedulable = status
+            .conditions
+            .iter()
+            .flatten()
+            .find(|condition| condition.type_ == "PodScheduled" && condition.status == "False");
         let problem = match (waiting, last) {
             (Some(waiting), Some(last)) => Some(format!("{waiting}; it ended with: {last}")),
             (Some(waiting), None) => Some(waiting),

@@ -132,8 +132,11 @@ impl Names {
 
     /// The same for gateways, as text: what `/scale` tells an autoscaler.
     pub fn selector_text(&self) -> String {
-        let pairs: Vec<_> =
-            self.selector(GATEWAY).into_iter().map(|(key, value)| format!("{key}={value}")).collect();
+        let pairs: Vec<_> = self
+            .selector(GATEWAY)
+            .into_iter()
+            .map(|(key, value)| format!("{key}={value}"))
+            .collect();
         pairs.join(",")
     }
 }

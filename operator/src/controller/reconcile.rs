@@ -65,10 +65,8 @@ pub async fn reconcile(
     object: Arc<DynamicObject>,
     context: Arc<Context>,
 ) -> Result<Action, ReconcileError> {
-    let names = Names {
-        namespace: object.namespace().unwrap_or_default(),
-        name: object.name_any(),
-    };
+    let names =
+        Names { namespace: object.namespace().unwrap_or_default(), name: object.name_any() };
     let uid = object.uid().unwrap_or_default();
     if object.meta().deletion_timestamp.is_some() {
         // Everything goes with its owner.
@@ -148,10 +146,9 @@ async fn look(
     let capable = if optional { context.capable().await } else { Capable::default() };
     let desired = build::all(&plan, capable)?;
 
-    let token = found.values.get(&SecretKey {
-        name: names.internal(),
-        key: super::secrets::ADMIN_TOKEN.to_owned(),
-    });
+    let token = found
+        .values
+        .get(&SecretKey { name: names.internal(), key: super::secrets::ADMIN_TOKEN.to_owned() });
     ask(context, &names, token.map(String::as_str), memory).await;
     before_scale_down(context, &plan, memory).await;
     let pods = context.world.pods(&names);
@@ -189,9 +186,8 @@ async fn ask(context: &Context, names: &Names, token: Option<&str>, memory: &mut
     let pods = context.world.pods(names);
     memory.gateways.retain(|name, _| pods.iter().any(|pod| pod.name == *name));
     let due = memory.asked.is_none_or(|when| when.elapsed() + Duration::from_secs(1) >= EVERY);
-    let unknown = |pod: &super::live::PodLive| {
-        pod.ip.is_some() && !memory.gateways.contains_key(&pod.name)
-    };
+    let unknown =
+        |pod: &super::live::PodLive| pod.ip.is_some() && !memory.gateways.contains_key(&pod.name);
     if due {
         memory.gateways = gateways::ask(&context.http, &pods, token).await;
         memory.asked = Some(Instant::now());
@@ -205,9 +201,8 @@ async fn ask(context: &Context, names: &Names, token: Option<&str>, memory: &mut
 /// A Deployment that shrinks deletes the pods that cost least.
 async fn before_scale_down(context: &Context, plan: &Plan, memory: &Memory) {
     let live = context.world.get(Kind::Deployment, &plan.names.namespace, &plan.names.name);
-    let shrinks = live
-        .and_then(|live| live.workload)
-        .is_some_and(|gateways| gateways.wanted > plan.replicas);
+    let shrinks =
+        live.and_then(|live| live.workload).is_some_and(|gateways| gateways.wanted > plan.replicas);
     if !shrinks {
         return;
     }
@@ -346,8 +341,7 @@ async fn unreadable(
         last_transition_time: now(),
         observed_generation: object.meta().generation,
     };
-    let status =
-        json!({"observedGeneration": object.meta().generation, "conditions": [condition]});
+    let status = json!({"observedGeneration": object.meta().generation, "conditions": [condition]});
     let resource = World::clusters();
     let api: Api<DynamicObject> =
         Api::namespaced_with(context.client.clone(), &names.namespace, &resource);

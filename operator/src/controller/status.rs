@@ -93,8 +93,7 @@ pub fn status(view: &View<'_>, now: &Time) -> PushClusterStatus {
                 || matches!(view.seen.get(&pod.name), Some(Seen::Status(status)) if status.draining)
         })
         .count();
-    let hashes: BTreeSet<&str> =
-        answers.iter().map(|status| status.config_hash.as_str()).collect();
+    let hashes: BTreeSet<&str> = answers.iter().map(|status| status.config_hash.as_str()).collect();
     let config_hash = (answers.len() == here && hashes.len() == 1)
         .then(|| hashes.first().map(|hash| (*hash).to_owned()))
         .flatten();

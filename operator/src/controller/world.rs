@@ -134,7 +134,10 @@ impl World {
             let mut wake = Vec::new();
             match event {
                 Err(error) => {
-                    tracing::warn!(kind = kind.name(), "a watch has failed and is made anew: {error}");
+                    tracing::warn!(
+                        kind = kind.name(),
+                        "a watch has failed and is made anew: {error}"
+                    );
                 }
                 Ok(Event::Init) => fresh = Some(HashMap::new()),
                 Ok(Event::InitApply(object)) => {

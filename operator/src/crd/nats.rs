@@ -29,6 +29,7 @@ pub struct Nats {
     /// NATS servers that are there already.
     pub external: Option<ExternalNats>,
     /// Servers that keep each stored publication: 1, 3 or 5. Default: 3 with three managed servers, else 1.
+    #[serde(default)]
     #[schemars(schema_with = "schema::stream_replicas")]
     pub stream_replicas: Option<i32>,
 }
@@ -38,6 +39,7 @@ pub struct Nats {
 #[serde(rename_all = "camelCase")]
 pub struct ManagedNats {
     /// Servers: 1 or 3. Default: 3. It can't change.
+    #[serde(default)]
     #[schemars(schema_with = "schema::nats_replicas")]
     pub replicas: Option<i32>,
     /// The servers' image; nats-server 2.15 or later.
@@ -59,6 +61,7 @@ pub struct ManagedNats {
 }]))]
 pub struct Storage {
     /// Size. Default: 10Gi. It may grow.
+    #[serde(default)]
     #[schemars(schema_with = "schema::quantity")]
     pub size: Option<Quantity>,
     /// Storage class. Default: the cluster's.

@@ -59,6 +59,7 @@ pub struct SessionAffinity {
     #[serde(rename = "type")]
     pub kind: Option<AffinityKind>,
     /// How long after its last packet an address stays, 1s to 24h. Default: 90s.
+    #[serde(default)]
     #[schemars(schema_with = "schema::affinity_timeout")]
     pub timeout: Option<Period>,
 }

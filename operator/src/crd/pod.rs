@@ -41,9 +41,11 @@ pub enum PullPolicy {
 #[serde(rename_all = "camelCase")]
 pub struct Drain {
     /// How long new clients are still accepted: so long take Services and load balancers to notice. 0s to 10m. Default: 10s.
+    #[serde(default)]
     #[schemars(schema_with = "schema::drain_delay")]
     pub delay: Option<Period>,
     /// Over how long clients are then disconnected, evenly. 1s to 10m. Default: 60s.
+    #[serde(default)]
     #[schemars(schema_with = "schema::drain_period")]
     pub period: Option<Period>,
 }
@@ -76,6 +78,7 @@ pub struct Pod {
     #[schemars(length(max = 64))]
     pub tolerations: Vec<Toleration>,
     /// Labels of nodes over which pods are spread, as evenly as possible. Default: zone and node. An empty list turns it off.
+    #[serde(default)]
     #[schemars(schema_with = "schema::topology_keys")]
     pub topology_keys: Option<Vec<String>>,
     /// Priority class.

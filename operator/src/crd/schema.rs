@@ -65,7 +65,8 @@ fn clean(node: &mut Value) {
 
 /// `limits`
 pub(super) fn limits(generator: &mut SchemaGenerator) -> Schema {
-    let mut schema = section::<Limits>(generator, "What one gateway, one client and one request may use.");
+    let mut schema =
+        section::<Limits>(generator, "What one gateway, one client and one request may use.");
     for name in ["headerTimeout", "bodyTimeout"] {
         property(&mut schema, name, &period("100ms", "10m"));
     }
@@ -149,10 +150,13 @@ pub(super) fn channels(generator: &mut SchemaGenerator) -> Schema {
             }
         }
         if let Some(age) = history.pointer_mut("/properties/maxAge") {
-            merge(age, &json!({
-                "maxLength": 16,
-                "pattern": "^([0-9]+(s|m|h|d))+$",
-            }));
+            merge(
+                age,
+                &json!({
+                    "maxLength": 16,
+                    "pattern": "^([0-9]+(s|m|h|d))+$",
+                }),
+            );
         }
         history["required"] = json!(["maxAge", "maxMessages"]);
     }
@@ -240,17 +244,26 @@ fn nullable(mut schema: Value, about: &str) -> Schema {
 
 /// `drain.delay`
 pub(super) fn drain_delay(_: &mut SchemaGenerator) -> Schema {
-    nullable(period("0s", "10m"), "How long new clients are still accepted: so long Services and load balancers take to notice. 0s to 10m. Default: 10s.")
+    nullable(
+        period("0s", "10m"),
+        "How long new clients are still accepted: so long Services and load balancers take to notice. 0s to 10m. Default: 10s.",
+    )
 }
 
 /// `drain.period`
 pub(super) fn drain_period(_: &mut SchemaGenerator) -> Schema {
-    nullable(period("1s", "10m"), "Over how long clients are then disconnected, evenly. 1s to 10m. Default: 60s.")
+    nullable(
+        period("1s", "10m"),
+        "Over how long clients are then disconnected, evenly. 1s to 10m. Default: 60s.",
+    )
 }
 
 /// `service.client.sessionAffinity.timeout`
 pub(super) fn affinity_timeout(_: &mut SchemaGenerator) -> Schema {
-    nullable(period("1s", "24h"), "How long after its last packet an address stays, 1s to 24h. Default: 90s.")
+    nullable(
+        period("1s", "24h"),
+        "How long after its last packet an address stays, 1s to 24h. Default: 90s.",
+    )
 }
 
 /// `nats.streamReplicas`

@@ -60,8 +60,7 @@ fn template(plan: &Plan) -> PodTemplateSpec {
     let pod = plan.spec.pod.clone().unwrap_or_default();
     let mut annotations = pod.annotations;
     annotations.insert(SECRETS.to_owned(), plan.secrets_hash.clone());
-    annotations
-        .insert("kubectl.kubernetes.io/default-container".to_owned(), "gateway".to_owned());
+    annotations.insert("kubectl.kubernetes.io/default-container".to_owned(), "gateway".to_owned());
     PodTemplateSpec {
         metadata: Some(ObjectMeta {
             labels: Some(labels),

@@ -21,8 +21,7 @@ pub fn enabled(plan: &Plan) -> bool {
 /// gateways, and whoever reads metrics.
 pub fn gateway(plan: &Plan) -> NetworkPolicy {
     let written = plan.spec.network_policy.clone().unwrap_or_default();
-    let api_from =
-        if written.api_from.is_empty() { vec![namespace()] } else { written.api_from };
+    let api_from = if written.api_from.is_empty() { vec![namespace()] } else { written.api_from };
     let metrics_from = match (written.metrics_from.as_slice(), &plan.operator_namespace) {
         // No list is everybody.
         ([], _) => None,
@@ -34,20 +33,30 @@ pub fn gateway(plan: &Plan) -> NetworkPolicy {
             Some(some.iter().cloned().chain(operator).collect())
         }
     };
-    policy(plan, plan.names.name.clone(), GATEWAY, vec![
-        rule(port::CLIENT, None),
-        rule(port::API, Some(api_from)),
-        rule(port::PEER, Some(vec![pods(plan, GATEWAY)])),
-        rule(port::ADMIN, metrics_from),
-    ])
+    policy(
+        plan,
+        plan.names.name.clone(),
+        GATEWAY,
+        vec![
+            rule(port::CLIENT, None),
+            rule(port::API, Some(api_from)),
+            rule(port::PEER, Some(vec![pods(plan, GATEWAY)])),
+            rule(port::ADMIN, metrics_from),
+        ],
+    )
 }
 
 /// The NATS servers': gateways and apps of the namespace, and each other.
 pub fn nats(plan: &Plan) -> NetworkPolicy {
-    policy(plan, plan.names.nats(), NATS, vec![
-        rule(port::NATS, Some(vec![namespace()])),
-        rule(port::NATS_ROUTE, Some(vec![pods(plan, NATS)])),
-    ])
+    policy(
+        plan,
+        plan.names.nats(),
+        NATS,
+        vec![
+            rule(port::NATS, Some(vec![namespace()])),
+            rule(port::NATS_ROUTE, Some(vec![pods(plan, NATS)])),
+        ],
+    )
 }
 
 fn policy(

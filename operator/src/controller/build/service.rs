@@ -20,12 +20,8 @@ const AFFINITY: Period = Period::from_secs(90);
 /// The Service for clients. Its clients stay with their gateway, and it sends
 /// new ones only to gateways that accept.
 pub fn client(plan: &Plan) -> Service {
-    let written = plan
-        .spec
-        .service
-        .as_ref()
-        .and_then(|service| service.client.clone())
-        .unwrap_or_default();
+    let written =
+        plan.spec.service.as_ref().and_then(|service| service.client.clone()).unwrap_or_default();
     let kind = written.kind.unwrap_or_default();
     let affinity = written.session_affinity.unwrap_or_default();
     let sticky = affinity.kind.unwrap_or_default() == AffinityKind::ClientIP;

@@ -159,18 +159,14 @@ fn container(plan: &Plan, managed: &ManagedPlan) -> Container {
             secret("SYSTEM_PASSWORD", names.internal(), "nats-system"),
         ]),
         ports: Some(
-            [
-                ("nats", port::NATS),
-                ("cluster", port::NATS_ROUTE),
-                ("monitor", port::NATS_MONITOR),
-            ]
-            .map(|(name, port)| ContainerPort {
-                name: Some(name.to_owned()),
-                container_port: port,
-                protocol: Some("TCP".to_owned()),
-                ..ContainerPort::default()
-            })
-            .to_vec(),
+            [("nats", port::NATS), ("cluster", port::NATS_ROUTE), ("monitor", port::NATS_MONITOR)]
+                .map(|(name, port)| ContainerPort {
+                    name: Some(name.to_owned()),
+                    container_port: port,
+                    protocol: Some("TCP".to_owned()),
+                    ..ContainerPort::default()
+                })
+                .to_vec(),
         ),
         resources: Some(managed.resources.clone()),
         // Ready for the first time when its streams are.

@@ -8,7 +8,8 @@ use crate::controller::validate::Invalid;
 /// All that apply, in the order in which people read them.
 pub(super) fn all(view: &View<'_>) -> Vec<Finding> {
     let nats = nats_ready(view);
-    let mut all = vec![ready(view, &nats), progressing(view), nats, config_loaded(view), degraded(view)];
+    let mut all =
+        vec![ready(view, &nats), progressing(view), nats, config_loaded(view), degraded(view)];
     if !view.outcome.conflicts.is_empty() {
         let lines: Vec<_> = view.outcome.conflicts.iter().map(ToString::to_string).collect();
         all.push(Finding::new("ResourceConflict", "True", "NameTaken", lines.join("; ")));
@@ -75,7 +76,12 @@ fn progressing(view: &View<'_>) -> Finding {
         && gateways.ready == plan.replicas
         && leaving == 0;
     if settled {
-        return Finding::new("Progressing", "False", "Settled", "all gateways are as the manifest wants them");
+        return Finding::new(
+            "Progressing",
+            "False",
+            "Settled",
+            "all gateways are as the manifest wants them",
+        );
     }
     let mut message =
         format!("{} of {} gateways are of the newest version", gateways.updated, plan.replicas);
@@ -86,13 +92,16 @@ fn progressing(view: &View<'_>) -> Finding {
 }
 
 fn nats_ready(view: &View<'_>) -> Finding {
-    let finding = |status, reason, message: String| Finding::new("NatsReady", status, reason, message);
+    let finding =
+        |status, reason, message: String| Finding::new("NatsReady", status, reason, message);
     let plan = match view.plan {
         Ok(plan) => plan,
         Err(Invalid::Secret { nats: true, message }) => {
             return finding("False", "SecretMissing", message.clone());
         }
-        Err(_) => return finding("Unknown", "Invalid", "the manifest is invalid; see Ready".to_owned()),
+        Err(_) => {
+            return finding("Unknown", "Invalid", "the manifest is invalid; see Ready".to_owned());
+        }
     };
     let url = nats_url(plan);
     let answers = answers(view);
@@ -107,10 +116,15 @@ fn nats_ready(view: &View<'_>) -> Finding {
         return finding("False", "Unreachable", format!("{who} cannot reach {url}: {error}"));
     }
     if !answers.is_empty() {
-        return finding("True", "Connected", format!("{} gateways are connected to {url}", answers.len()));
+        return finding(
+            "True",
+            "Connected",
+            format!("{} gateways are connected to {url}", answers.len()),
+        );
     }
     // Nobody answers; what ended the gateways may say why.
-    let ended = pod_problems(view).into_iter().find(|problem| problem.to_lowercase().contains("nats"));
+    let ended =
+        pod_problems(view).into_iter().find(|problem| problem.to_lowercase().contains("nats"));
     if let Some(problem) = ended {
         return finding("False", "Unreachable", format!("gateways cannot reach {url}: {problem}"));
     }
@@ -119,12 +133,17 @@ fn nats_ready(view: &View<'_>) -> Finding {
             let message = format!("{} of {} NATS servers are ready", servers.ready, servers.wanted);
             finding("False", "ServersNotReady", message)
         }
-        _ => finding("Unknown", "NoGateway", "no gateway has said yet whether it reaches NATS".to_owned()),
+        _ => finding(
+            "Unknown",
+            "NoGateway",
+            "no gateway has said yet whether it reaches NATS".to_owned(),
+        ),
     }
 }
 
 fn config_loaded(view: &View<'_>) -> Finding {
-    let finding = |status, reason, message: String| Finding::new("ConfigLoaded", status, reason, message);
+    let finding =
+        |status, reason, message: String| Finding::new("ConfigLoaded", status, reason, message);
     let plan = match view.plan {
         Ok(plan) => plan,
         Err(invalid) => {
@@ -153,7 +172,8 @@ fn config_loaded(view: &View<'_>) -> Finding {
         .map(|pod| pod.name.as_str())
         .collect();
     if late.is_empty() {
-        let message = format!("{} gateways have loaded {}", staying.len(), first.unwrap_or_default());
+        let message =
+            format!("{} gateways have loaded {}", staying.len(), first.unwrap_or_default());
         return finding("True", "Loaded", message);
     }
     let message = format!(
@@ -205,7 +225,8 @@ fn degraded(view: &View<'_>) -> Finding {
 }
 
 fn monitoring_ready(view: &View<'_>, plan: &Plan) -> Option<Finding> {
-    let finding = |status, reason, message: &str| Finding::new("MonitoringReady", status, reason, message);
+    let finding =
+        |status, reason, message: &str| Finding::new("MonitoringReady", status, reason, message);
     let monitor = plan.spec.monitoring.as_ref().is_some_and(|m| m.pod_monitor == Some(true));
     match (monitor, view.capable.pod_monitor) {
         (true, false) => Some(finding(

@@ -1,0 +1,74 @@
+//! Runs tests that share one API server, one after the other. The usual
+//! runner has no word for a test that could not run: it would be a pass.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::ExitCode;
+
+use super::ApiServer;
+
+/// A test by its name.
+pub type Test = (&'static str, fn(&ApiServer));
+
+/// Tests that share one API server.
+pub struct Suite {
+    /// The controllers that run: [`super::CONTROLLERS`], or fewer.
+    pub controllers: &'static str,
+    /// Run once before the first.
+    pub before: fn(&ApiServer),
+    /// In this order.
+    pub tests: &'static [Test],
+}
+
+// === impl Suite ===
+
+impl Suite {
+    /// Runs them as `cargo test` expects it: arguments are parts of names.
+    pub fn main(&self) -> ExitCode {
+        let words: Vec<String> = std::env::args().skip(1).collect();
+        if words.iter().any(|word| word == "--list") {
+            for (name, _) in self.tests {
+                println!("{name}: test");
+            }
+            return ExitCode::SUCCESS;
+        }
+        let filters: Vec<&String> = words.iter().filter(|word| !word.starts_with('-')).collect();
+        let chosen: Vec<&Test> = self
+            .tests
+            .iter()
+            .filter(|(name, _)| filters.is_empty() || filters.iter().any(|f| name.contains(*f)))
+            .collect();
+        println!("\nrunning {} tests", chosen.len());
+        if chosen.is_empty() {
+            return ExitCode::SUCCESS;
+        }
+        let Some(kubernetes) = ApiServer::start(self.controllers) else {
+            for (name, _) in &chosen {
+                println!("test {name} ... skipped");
+            }
+            println!("\ntest result: skipped. 0 passed; 0 failed; {} skipped", chosen.len());
+            return ExitCode::SUCCESS;
+        };
+        kubernetes.must_with(&["apply", "--server-side", "-f", "-"], &super::operator::crd());
+        kubernetes.must(&[
+            "wait",
+            "--for=condition=Established",
+            "--timeout=60s",
+            "crd/pushclusters.pushcluster.io",
+        ]);
+        (self.before)(&kubernetes);
+        let mut failed = 0;
+        for (name, test) in &chosen {
+            // What a test has left is its namespace's, and no other's.
+            match catch_unwind(AssertUnwindSafe(|| test(&kubernetes))) {
+                Ok(()) => println!("test {name} ... ok"),
+                Err(_) => {
+                    failed += 1;
+                    println!("test {name} ... FAILED");
+                }
+            }
+        }
+        let passed = chosen.len() - failed;
+        println!("\ntest result: {passed} passed; {failed} failed; 0 skipped\n");
+        if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    }
+}
