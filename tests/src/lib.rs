@@ -16,15 +16,12 @@
 //! - [`docs`]: runs the examples of the documentation
 //! - [`conformance`]: the handlers that the official suites expect
 //! - [`nats`]: real nats-servers
-<<<<<<< HEAD
 //! - [`kubernetes`]: a real Kubernetes
+//! - [`apiserver`]: a real Kubernetes API server without nodes, and the operator
 //! - [`balancer`]: sends every connection to any gateway
 //! - [`fleet`]: many clients of every kind that come back by themselves
 //! - [`kill`]: gateways and servers die, and every client ends with the stream's
 //!   content
-=======
-//! - [`apiserver`]: a real Kubernetes API server without nodes, and the operator
->>>>>>> operator
 //! - [`relay`]: a relay with its feeds, whichever relay it is; this one is
 //!   tried from inside
 //!
@@ -36,23 +33,16 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::disallowed_methods)]
 
 pub mod api;
-<<<<<<< HEAD
-pub mod balancer;
-=======
 pub mod apiserver;
->>>>>>> operator
+pub mod balancer;
 pub mod conformance;
 pub mod docs;
 pub mod engineio;
 pub mod fleet;
 pub mod gateway;
 pub mod http;
-<<<<<<< HEAD
 pub mod kill;
 pub mod kubernetes;
-=======
-
->>>>>>> operator
 pub mod nats;
 pub mod patience;
 pub mod plain;
