@@ -42,14 +42,18 @@ impl Live {
     }
 
     /// How many connections each gateway has ever accepted, by pod.
-    async fn opened(&self, from: &Client) -> BTreeMap<String, u64> {
+    async fn opened(&self, from: &Client) -> BTreeMap<String, f64> {
+        self.metric(from, "push_connections_opened_total").await
+    }
+
+    /// A metric of each gateway, by pod.
+    async fn metric(&self, from: &Client, name: &'static str) -> BTreeMap<String, f64> {
         let pods = self.namespace.pods("app=live").await;
         from.run(async move || {
             let mut counts = BTreeMap::new();
             for (pod, address) in pods {
-                let admin = format!("http://{address}:9090");
-                let count = api::metric_at(&admin, "push_connections_opened_total").await;
-                counts.insert(pod, count.unwrap_or_default() as u64);
+                let count = api::metric_at(&format!("http://{address}:9090"), name).await;
+                counts.insert(pod, count.unwrap_or_default());
             }
             counts
         })
@@ -109,14 +113,38 @@ async fn an_address_keeps_to_one_gateway() {
             })
             .await;
         let after = live.opened(&browser).await;
-        let rises: Vec<_> =
-            after.into_iter().filter(|(pod, count)| count > before.get(pod).unwrap_or(&0)).collect();
+        let rises: Vec<_> = after.into_iter().filter(|(pod, count)| *count > before[pod]).collect();
         let [(pod, _)] = &rises[..] else {
             panic!("the connections of {} are at {rises:?}", browser.address());
         };
         used.insert(pod.clone());
     }
     assert!(used.len() > 1, "every address was sent to {used:?}");
+}
+
+#[tokio::test]
+async fn polling_works_where_every_request_may_reach_another_gateway() {
+    let Some(cluster) = Cluster::find_ours().await else { return };
+    let live = Live::start(&cluster).await;
+    let change = r#"{"spec": {"sessionAffinity": "None", "sessionAffinityConfig": null}}"#;
+    live.namespace.kubectl(&["patch", "service", "live", "-p", change]).await;
+    let browser = Client::new(&cluster).await;
+    let (base, app) = (live.client.clone(), live.api.clone());
+    browser
+        .run(async move || {
+            for number in 0..5 {
+                let mut socket = connect(&base, Transport::Polling).await;
+                let channel = format!("news.{number}");
+                socket.subscribe(channel.clone()).await;
+                let body = json!({"channel": channel, "event": "e", "data": number});
+                api::publish_at(&app, KEY, &body).await;
+                assert_eq!(socket.app_event().await.args[0], number);
+            }
+        })
+        .await;
+    // Else it was affinity after all.
+    let forwarded = live.metric(&browser, "push_peer_forwarded_posts_total").await;
+    assert!(forwarded.values().sum::<f64>() > 0.0, "no request reached another gateway");
 }
 
 #[tokio::test]
@@ -138,7 +166,8 @@ async fn what_was_published_while_a_gateway_died_arrives() {
     assert!(session["offset"].is_string(), "{session}");
 
     let after = live.opened(&browser).await;
-    let (pod, _) = after.iter().find(|(pod, count)| *count > &before[*pod]).expect("a gateway has it");
+    let (pod, _) =
+        after.iter().find(|(pod, count)| *count > &before[*pod]).expect("a gateway has it");
     cluster.fault(&["pod", "kill", &live.namespace.path(pod)]).await;
 
     let (base, app) = (live.client.clone(), live.api.clone());

@@ -122,9 +122,13 @@ impl Live {
     }
 
     async fn gateways(&self) -> Vec<(String, String)> {
-        self.namespace
-            .pods("app.kubernetes.io/name=pushcluster-gateway,app.kubernetes.io/instance=live")
-            .await
+        self.pods("pushcluster-gateway").await
+    }
+
+    /// Names and addresses of the running pods that do this.
+    async fn pods(&self, what: &str) -> Vec<(String, String)> {
+        let selector = format!("app.kubernetes.io/name={what},app.kubernetes.io/instance=live");
+        self.namespace.pods(&selector).await
     }
 
     /// Changes the manifest: a merge patch.
@@ -156,7 +160,9 @@ async fn the_minimal_example_is_a_push_service_and_its_deletion_leaves_nothing()
     let place = live.place().await;
     let browser = Client::new(&cluster).await;
     let there = place.clone();
-    let nats = format!("nats://{}", live.address("live-nats").await);
+    // Its Service has no address of its own; any server will do.
+    let servers = live.pods("pushcluster-nats").await;
+    let nats = format!("nats://{}:4222", servers[0].1);
     let user = live.secret("live-nats-app", "username").await;
     let password = live.secret("live-nats-app", "password").await;
     let path = "jsonpath={.status.nats.prefix}";
@@ -216,9 +222,7 @@ async fn every_example_is_accepted() {
         let path = entry.unwrap().path();
         let path = path.to_str().unwrap();
         // Unknown fields are an error, which a plain apply only warns of.
-        namespace
-            .kubectl(&["create", "--dry-run=server", "--validate=strict", "-f", path])
-            .await;
+        namespace.kubectl(&["create", "--dry-run=server", "--validate=strict", "-f", path]).await;
         count += 1;
     }
     assert!(count >= 5, "{count} examples");
@@ -290,10 +294,11 @@ async fn follow(place: Place, transport: Transport, last: u64) -> Seen {
         let url = place.client.clone();
         let auth = credentials.clone();
         // The harness panics where the official client would try again.
-        let joined = tokio::spawn(async move {
-            Socket::join_url(&url, transport, "/", auth.as_ref(), "").await
-        })
-        .await;
+        let joined =
+            tokio::spawn(
+                async move { Socket::join_url(&url, transport, "/", auth.as_ref(), "").await },
+            )
+            .await;
         let Ok(Ok(mut socket)) = joined else {
             tokio::time::sleep(Duration::from_millis(500)).await;
             continue;
@@ -403,7 +408,8 @@ async fn a_rolling_change_loses_nothing() {
 async fn another_operator_takes_over() {
     let Some(cluster) = Cluster::find_ours().await else { return };
     let live = Live::start(&cluster, SMALL).await;
-    let holder = ["-n", SYSTEM, "get", "lease", "push-pushcluster", "-o", "jsonpath={.spec.holderIdentity}"];
+    let holder =
+        ["-n", SYSTEM, "get", "lease", "push-pushcluster", "-o", "jsonpath={.spec.holderIdentity}"];
     let leader = cluster.kubectl(&holder).await;
     cluster.kubectl(&["-n", SYSTEM, "delete", "pod", &leader, "--grace-period=0", "--force"]).await;
     cluster.wait("another leader", &holder, |now| !now.is_empty() && now != leader).await;
