@@ -10,6 +10,7 @@
 //! - [`controller`]: fetch, validate, build, apply, status
 //! - [`events`]: what a person must know, once
 //! - [`http`], [`metrics`], [`telemetry`]: health, counts, logs
+//! - [`kubectl`]: `kubectl push`
 //! - [`hash`]: short names for content
 
 pub mod args;
@@ -18,6 +19,7 @@ pub mod crd;
 pub mod events;
 pub mod hash;
 pub mod http;
+pub mod kubectl;
 pub mod leader;
 pub mod metrics;
 pub mod run;

@@ -22,6 +22,14 @@ use super::names::BOOT;
 use super::plan::Plan;
 use crate::hash;
 
+/// A failed request in the API server's own words.
+pub fn words(error: &kube::Error) -> String {
+    match error {
+        kube::Error::Api(status) => status.message.clone(),
+        other => other.to_string(),
+    }
+}
+
 /// How long a name that a stranger holds is not asked for again.
 const CONFLICT_AGAIN: Duration = Duration::from_secs(60);
 
@@ -36,7 +44,7 @@ pub struct Conflict {
 
 /// A request that failed.
 #[derive(Debug, thiserror::Error)]
-#[error("{kind} \"{name}\" cannot be {verb}: {source}")]
+#[error("{kind} \"{name}\" cannot be {verb}: {}", words(source))]
 pub struct ApplyError {
     /// The object's kind.
     pub kind: &'static str,
@@ -78,11 +86,20 @@ pub async fn apply(
         desired.iter().any(|wanted| wanted.kind == *kind && wanted.name == *name)
     });
     for wanted in desired {
-        if wanted.kind == Kind::Deployment && nats_is_renewed(context, plan, wanted) {
+        if wanted.kind != Kind::Deployment {
+            one(context, plan, wanted, memory, &mut outcome).await;
+            continue;
+        }
+        if let Some(held) = hold(context, plan, wanted, memory) {
             outcome.nats_first = true;
+            // Scaled and put right, but not renewed.
+            if let Some(held) = held {
+                one(context, plan, &held, memory, &mut outcome).await;
+            }
             continue;
         }
         one(context, plan, wanted, memory, &mut outcome).await;
+        memory.gateways_as = Some(wanted.body.clone());
     }
     if outcome.errors.is_empty() && !outcome.nats_first {
         sweep(context, plan, desired, pods, memory, &mut outcome).await;
@@ -91,16 +108,27 @@ pub async fn apply(
     outcome
 }
 
-/// Whether NATS servers are being replaced; gateways are replaced after them.
-fn nats_is_renewed(context: &Context, plan: &Plan, deployment: &Desired) -> bool {
+/// While NATS servers are being replaced, gateways are not: the Deployment as
+/// it was applied last, with the new number of gateways. The inner none: that
+/// is not known.
+fn hold(
+    context: &Context,
+    plan: &Plan,
+    wanted: &Desired,
+    memory: &Memory,
+) -> Option<Option<Desired>> {
     let namespace = &plan.names.namespace;
-    let there = context.world.get(Kind::Deployment, namespace, &deployment.name).is_some();
-    let servers = context.world.get(Kind::StatefulSet, namespace, &plan.names.nats());
-    there
-        && plan.managed_nats().is_some()
-        && servers.and_then(|live| live.workload).is_some_and(|servers| {
-            servers.observed && servers.replicas > 0 && servers.updated < servers.wanted
-        })
+    plan.managed_nats()?;
+    context.world.get(Kind::Deployment, namespace, &wanted.name)?;
+    let servers = context.world.get(Kind::StatefulSet, namespace, &plan.names.nats())?.workload?;
+    let renewed = servers.observed && servers.replicas > 0 && servers.updated < servers.wanted;
+    let Some(before) = &memory.gateways_as else { return renewed.then_some(None) };
+    if !renewed || before["spec"]["template"] == wanted.body["spec"]["template"] {
+        return None;
+    }
+    let mut body = before.clone();
+    body["spec"]["replicas"] = wanted.body["spec"]["replicas"].clone();
+    Some(Some(Desired { body, ..wanted.clone() }))
 }
 
 async fn one(
@@ -184,6 +212,8 @@ async fn one(
             memory.applied.insert(key, Applied { wanted: hash, fingerprint });
             context.world.put(*kind, namespace, name, changed);
         }
+        // It has changed, or was deleted, since it was looked at.
+        Err(kube::Error::Api(status)) if status.code == 409 => outcome.deleting = true,
         Err(source) => outcome.errors.push(error("changed", source)),
     }
 }

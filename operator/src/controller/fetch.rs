@@ -10,7 +10,7 @@ use kube::api::{Api, Patch, PatchParams, PostParams};
 use kube::{Resource as _, ResourceExt as _};
 use serde_json::json;
 
-use super::apply::Conflict;
+use super::apply::{Conflict, words};
 use super::context::Context;
 use super::kinds::Kind;
 use super::memory::Memory;
@@ -29,7 +29,7 @@ const MISSING_AGAIN: Duration = Duration::from_secs(10);
 #[derive(Debug, thiserror::Error)]
 pub enum FetchError {
     /// The API server refused, or did not answer.
-    #[error("Secret \"{name}\" cannot be {verb}: {source}")]
+    #[error("Secret \"{name}\" cannot be {verb}: {}", words(source))]
     Request {
         /// Which.
         name: String,

@@ -115,7 +115,13 @@ impl Live {
                 if let Some(fields) = data.as_object_mut() {
                     fields.remove("status");
                 }
-                let all = json!([meta.labels, meta.annotations, meta.owner_references, data]);
+                // The Deployment controller's own notes are no change.
+                let annotations: BTreeMap<_, _> = object
+                    .annotations()
+                    .iter()
+                    .filter(|(key, _)| !key.starts_with("deployment.kubernetes.io/"))
+                    .collect();
+                let all = json!([meta.labels, annotations, meta.owner_references, data]);
                 hash::short(all.to_string().as_bytes())
             }
         };

@@ -13,6 +13,8 @@ use crate::crd::PushClusterStatus;
 pub struct Memory {
     /// Of each object what was applied last, and what it looked like then.
     pub applied: HashMap<(Kind, String), Applied>,
+    /// The gateways' Deployment as it was wanted last.
+    pub gateways_as: Option<serde_json::Value>,
     /// Objects of strangers, and when they were last found in the way.
     pub conflicts: BTreeMap<(Kind, String), Instant>,
     /// The operator's own Secrets: their version and content.

@@ -42,7 +42,7 @@ pub enum ReconcileError {
     #[error("{0}")]
     Apply(String),
     /// The status could not be written.
-    #[error("the status cannot be written: {0}")]
+    #[error("the status cannot be written: {}", apply::words(.0))]
     Status(#[source] kube::Error),
 }
 

@@ -49,12 +49,9 @@ impl Suite {
             return ExitCode::SUCCESS;
         };
         kubernetes.must_with(&["apply", "--server-side", "-f", "-"], &super::operator::crd());
-        kubernetes.must(&[
-            "wait",
-            "--for=condition=Established",
-            "--timeout=60s",
-            "crd/pushclusters.pushcluster.io",
-        ]);
+        kubernetes.eventually("the definition to be served", || {
+            kubernetes.kubectl(&["get", "pushclusters", "-A"]).ok.then_some(())
+        });
         (self.before)(&kubernetes);
         let mut failed = 0;
         for (name, test) in &chosen {
