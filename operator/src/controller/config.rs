@@ -22,6 +22,9 @@ mod tests;
 /// docs/configuration.md.
 const RELOADED_LIMITS: [&str; 3] = ["publicationBytes", "batch", "bodyTimeout"];
 
+/// In place of a gateway's own address, which only its pod knows.
+const SOME_ADDRESS: &str = "192.0.2.1:8082";
+
 /// Key of a Secret with the API's keys.
 pub const KEYS_FILE: &str = "keys.yaml";
 
@@ -119,7 +122,7 @@ pub fn render(source: &Source<'_>) -> Result<ConfigPlan, Refused> {
         from_secrets,
         file,
         stream: (stream_settings(source.spec, source.stream_replicas), source.generation),
-        expected_hash: Some(hash::short(&expected)),
+        expected_hash: Some(hash::short(expected.as_bytes())),
     })
 }
 
@@ -280,9 +283,11 @@ fn load(
     let secret = from_secrets
         .iter()
         .filter_map(|(variable, at)| Some((variable.clone(), values.get(at)?.clone())));
+    let advertise = ("PUSH_PEER_ADVERTISE".to_owned(), SOME_ADDRESS.to_owned());
     let environment = boot
         .iter()
         .map(|(variable, value)| (variable.clone(), value.clone()))
+        .chain([advertise])
         .chain(secret)
         .filter(|(variable, _)| known.contains(variable))
         .collect();
