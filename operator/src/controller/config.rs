@@ -115,7 +115,10 @@ pub fn render(source: &Source<'_>) -> Result<ConfigPlan, Refused> {
     let loaded = load(&boot, &from_secrets, source.values, &file)?;
     let boot_json = serde_json::to_vec(&boot).map_err(|error| Refused::Write(error.to_string()))?;
     let expected =
-        serde_json::to_vec(&loaded).map_err(|error| Refused::Write(error.to_string()))?;
+        serde_json::to_string(&loaded).map_err(|error| Refused::Write(error.to_string()))?;
+    // A gateway leaves out of its hash what differs from one to the other.
+    let expected =
+        expected.replace(&format!("\"advertise\":\"{SOME_ADDRESS}\""), "\"advertise\":null");
     Ok(ConfigPlan {
         boot_hash: hash::short(&boot_json),
         boot,
