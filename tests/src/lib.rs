@@ -34,7 +34,6 @@ pub mod docs;
 pub mod engineio;
 pub mod gateway;
 pub mod http;
-
 pub mod nats;
 pub mod patience;
 pub mod plain;
