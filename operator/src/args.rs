@@ -31,7 +31,7 @@ pub enum Command {
 #[derive(Clone, Debug, Args)]
 pub struct RunArgs {
     /// Watch this namespace only. Default: all.
-    #[arg(long, env = "PUSH_OPERATOR_NAMESPACE", value_parser = given)]
+    #[arg(long, env = "PUSH_OPERATOR_NAMESPACE")]
     pub namespace: Option<String>,
     /// The Lease that says which replica acts.
     #[arg(long, env = "PUSH_OPERATOR_LEASE_NAME", default_value = "push-operator")]
@@ -95,18 +95,14 @@ fn default_gateway_image() -> String {
     format!("ghcr.io/pushcluster/gateway:{}", env!("CARGO_PKG_VERSION"))
 }
 
-/// An empty variable, as charts set it, is none.
-fn given(text: &str) -> Result<String, String> {
-    Ok(text.trim().to_owned())
-}
-
 // === impl RunArgs ===
 
 impl RunArgs {
     /// With everything that was left out filled in. `fallback` is the
     /// namespace of the credentials in use.
     pub fn resolve(self, fallback: &str) -> Run {
-        let some = |text: Option<String>| text.filter(|text| !text.is_empty());
+        // An empty variable, as charts set it, is none.
+        let some = |text: Option<String>| text.filter(|text| !text.trim().is_empty());
         let own = some(self.pod_namespace);
         let namespace = some(self.lease_namespace)
             .or_else(|| own.clone())

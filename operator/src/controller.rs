@@ -83,7 +83,7 @@ pub async fn run(context: Arc<Context>, namespace: Option<String>, stop: Cancell
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
-                Some(_) = listed.recv() => break,
+                Some(()) = listed.recv() => break,
                 Some(names) = triggered.recv() => waiting.push(names),
             }
         }

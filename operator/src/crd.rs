@@ -13,6 +13,9 @@
 //! - [`status`]: what the operator reports
 //! - [`schema`]: pieces of schema, and the whole as YAML
 
+// Columns are told apart by their order alone.
+#![allow(clippy::duplicated_attributes)]
+
 use gateway_config::ChannelRule;
 use kube::CustomResource;
 use schemars::JsonSchema;

@@ -28,12 +28,11 @@ pub fn all(cluster: &PushCluster, view: &View<'_>, status: &PushClusterStatus) -
         Err(invalid) if view.outcome.conflicts.is_empty() => {
             warn("InvalidManifest", invalid.to_string());
         }
-        Err(_) => {}
         Ok(_) if is_open(&cluster.spec) => warn(
             "OpenToEverybody",
             "the manifest has neither auth.jwt nor auth.anonymous: everybody may connect and subscribe, and only apps publish; set one of them".to_owned(),
         ),
-        Ok(_) => {}
+        Err(_) | Ok(_) => {}
     }
     if let Some(conflict) = view.outcome.conflicts.first() {
         warn("ResourceConflict", conflict.to_string());

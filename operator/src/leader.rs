@@ -67,10 +67,10 @@ impl Candidate {
                 Ok(Ok(true)) => renewed = Some(Instant::now()),
                 Ok(Ok(false)) => renewed = None,
                 Ok(Err(error)) => {
-                    tracing::warn!("the Lease \"{}\" cannot be renewed: {error}", self.name)
+                    tracing::warn!("the Lease \"{}\" cannot be renewed: {error}", self.name);
                 }
                 Err(_) => {
-                    tracing::warn!("the Lease \"{}\" cannot be renewed: no answer", self.name)
+                    tracing::warn!("the Lease \"{}\" cannot be renewed: no answer", self.name);
                 }
             }
             let leads = renewed.is_some_and(|when| when.elapsed() < RENEW_WITHIN);

@@ -2,6 +2,7 @@
 //! kube-controller-manager on free ports. Objects are made, changed and
 //! collected as in production; pods stay pending.
 
+use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -16,7 +17,7 @@ pub use operator::Operator;
 pub use runner::{Suite, Test};
 
 /// Longest wait for a server to answer, or for the operator to act.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// The controllers that most tests need; the fewer, the sooner it is up.
 pub const CONTROLLERS: &str = "garbage-collector-controller,deployment-controller,replicaset-controller,statefulset-controller,namespace-controller,disruption-controller";
@@ -199,7 +200,7 @@ impl ApiServer {
             let log = log.unwrap_or_default();
             let lines: Vec<&str> = log.lines().collect();
             let last = lines[lines.len().saturating_sub(5)..].join("\n");
-            all += &format!("{program}:\n{last}\n");
+            let _ = writeln!(all, "{program}:\n{last}");
         }
         all
     }

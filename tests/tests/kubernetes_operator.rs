@@ -95,7 +95,9 @@ impl Live {
         install(cluster).await;
         let namespace = Namespace::new(cluster, "push").await;
         namespace.apply(manifest).await;
-        namespace.wait_for("condition=Ready", "push/live").await;
+        let path = r#"jsonpath={.status.conditions[?(@.type=="Ready")]}"#;
+        let ask = ["-n", namespace.name(), "get", "push/live", "-o", path];
+        cluster.wait("readiness", &ask, |said| said.contains(r#""status":"True""#)).await;
         Self { cluster: cluster.clone(), namespace }
     }
 

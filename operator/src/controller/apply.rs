@@ -31,7 +31,7 @@ pub fn words(error: &kube::Error) -> String {
 }
 
 /// How long a name that a stranger holds is not asked for again.
-const CONFLICT_AGAIN: Duration = Duration::from_secs(60);
+const CONFLICT_AGAIN: Duration = Duration::from_mins(1);
 
 /// An object of a stranger's with a name that is needed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -90,16 +90,18 @@ pub async fn apply(
             one(context, plan, wanted, memory, &mut outcome).await;
             continue;
         }
-        if let Some(held) = hold(context, plan, wanted, memory) {
-            outcome.nats_first = true;
+        match hold(context, plan, wanted, memory) {
+            Hold::Go => {
+                one(context, plan, wanted, memory, &mut outcome).await;
+                memory.gateways_as = Some(wanted.body.clone());
+            }
             // Scaled and put right, but not renewed.
-            if let Some(held) = held {
+            Hold::As(held) => {
+                outcome.nats_first = true;
                 one(context, plan, &held, memory, &mut outcome).await;
             }
-            continue;
+            Hold::Still => outcome.nats_first = true,
         }
-        one(context, plan, wanted, memory, &mut outcome).await;
-        memory.gateways_as = Some(wanted.body.clone());
     }
     if outcome.errors.is_empty() && !outcome.nats_first {
         sweep(context, plan, desired, pods, memory, &mut outcome).await;
@@ -108,27 +110,34 @@ pub async fn apply(
     outcome
 }
 
-/// While NATS servers are being replaced, gateways are not: the Deployment as
-/// it was applied last, with the new number of gateways. The inner none: that
-/// is not known.
-fn hold(
-    context: &Context,
-    plan: &Plan,
-    wanted: &Desired,
-    memory: &Memory,
-) -> Option<Option<Desired>> {
+/// While NATS servers are being replaced, gateways are not.
+enum Hold {
+    /// They may be.
+    Go,
+    /// The Deployment as it was applied last, with the new number of gateways.
+    As(Desired),
+    /// How it was applied last is not known; it stays as it is.
+    Still,
+}
+
+fn hold(context: &Context, plan: &Plan, wanted: &Desired, memory: &Memory) -> Hold {
     let namespace = &plan.names.namespace;
-    plan.managed_nats()?;
-    context.world.get(Kind::Deployment, namespace, &wanted.name)?;
-    let servers = context.world.get(Kind::StatefulSet, namespace, &plan.names.nats())?.workload?;
-    let renewed = servers.observed && servers.replicas > 0 && servers.updated < servers.wanted;
-    let Some(before) = &memory.gateways_as else { return renewed.then_some(None) };
-    if !renewed || before["spec"]["template"] == wanted.body["spec"]["template"] {
-        return None;
+    let made = context.world.get(Kind::Deployment, namespace, &wanted.name).is_some();
+    let servers = context.world.get(Kind::StatefulSet, namespace, &plan.names.nats());
+    let replaced = plan.managed_nats().is_some()
+        && servers.and_then(|live| live.workload).is_some_and(|servers| {
+            servers.observed && servers.replicas > 0 && servers.updated < servers.wanted
+        });
+    if !made || !replaced {
+        return Hold::Go;
+    }
+    let Some(before) = &memory.gateways_as else { return Hold::Still };
+    if before["spec"]["template"] == wanted.body["spec"]["template"] {
+        return Hold::Go;
     }
     let mut body = before.clone();
     body["spec"]["replicas"] = wanted.body["spec"]["replicas"].clone();
-    Some(Some(Desired { body, ..wanted.clone() }))
+    Hold::As(Desired { body, ..wanted.clone() })
 }
 
 async fn one(
@@ -266,7 +275,7 @@ async fn change(
     let api = api(context, namespace, wanted.kind);
     if let Some(index) = live.posted {
         let path = format!("/metadata/managedFields/{index}");
-        let patch: json_patch::Patch = serde_json::from_value(json!([
+        let turned: json_patch::Patch = serde_json::from_value(json!([
             {"op": "test", "path": format!("{path}/manager"), "value": super::names::MANAGER},
             {"op": "replace", "path": format!("{path}/operation"), "value": "Apply"},
             // Refused if it has changed since.
@@ -274,7 +283,7 @@ async fn change(
         ]))
         .map_err(kube::Error::SerdeError)?;
         context.metrics.request("patch", wanted.kind);
-        api.patch(&wanted.name, &PatchParams::default(), &Patch::Json::<()>(patch)).await?;
+        api.patch(&wanted.name, &PatchParams::default(), &Patch::Json::<()>(turned)).await?;
     }
     let mut body = wanted.body.clone();
     // Not another one of the same name.

@@ -16,7 +16,7 @@ use super::world::World;
 use crate::metrics::Metrics;
 
 /// Kinds that an API server may gain are looked for again after so long.
-const DISCOVER_AGAIN: Duration = Duration::from_secs(300);
+const DISCOVER_AGAIN: Duration = Duration::from_mins(5);
 
 /// What every reconcile works with.
 pub struct Context {

@@ -21,7 +21,7 @@ use crate::crd::{PushCluster, SecretKey};
 
 /// How long what was read of a user's Secret is believed: the operator has no
 /// watch on other people's Secrets.
-const READ_AGAIN: Duration = Duration::from_secs(60);
+const READ_AGAIN: Duration = Duration::from_mins(1);
 /// The same for one that is missing or incomplete.
 const MISSING_AGAIN: Duration = Duration::from_secs(10);
 
@@ -159,12 +159,11 @@ async fn keep(
             Err(error) => return Err(failed("made")(error)),
         }
     }
-    let secret = match secret {
-        Some(secret) => secret,
-        None => {
-            context.metrics.request("get", Kind::Secret);
-            api.get(&kept.name).await.map_err(failed("read"))?
-        }
+    let secret = if let Some(secret) = secret {
+        secret
+    } else {
+        context.metrics.request("get", Kind::Secret);
+        api.get(&kept.name).await.map_err(failed("read"))?
     };
     let ours = secret
         .owner_references()

@@ -107,23 +107,22 @@ impl Live {
             .iter()
             .find(|owner| owner.controller == Some(true) && owner.kind == "PushCluster");
         let version = object.resource_version().unwrap_or_default();
-        let fingerprint = match kind {
-            // A Secret has no status, and its content is not watched.
-            Kind::Secret => version.clone(),
-            _ => {
-                let mut data = object.data.clone();
-                if let Some(fields) = data.as_object_mut() {
-                    fields.remove("status");
-                }
-                // The Deployment controller's own notes are no change.
-                let annotations: BTreeMap<_, _> = object
-                    .annotations()
-                    .iter()
-                    .filter(|(key, _)| !key.starts_with("deployment.kubernetes.io/"))
-                    .collect();
-                let all = json!([meta.labels, annotations, meta.owner_references, data]);
-                hash::short(all.to_string().as_bytes())
+        // A Secret has no status, and its content is not watched.
+        let fingerprint = if kind == Kind::Secret {
+            version.clone()
+        } else {
+            let mut data = object.data.clone();
+            if let Some(fields) = data.as_object_mut() {
+                fields.remove("status");
             }
+            // The Deployment controller's own notes are no change.
+            let annotations: BTreeMap<_, _> = object
+                .annotations()
+                .iter()
+                .filter(|(key, _)| !key.starts_with("deployment.kubernetes.io/"))
+                .collect();
+            let all = json!([meta.labels, annotations, meta.owner_references, data]);
+            hash::short(all.to_string().as_bytes())
         };
         let workload = matches!(kind, Kind::Deployment | Kind::StatefulSet)
             .then(|| Workload::read(&object.data, meta.generation));
@@ -137,8 +136,8 @@ impl Live {
             .iter()
             .filter(|entry| entry.subresource.is_none())
             .filter_map(|entry| {
-                let manager = entry.manager.as_deref().unwrap_or("somebody");
-                if manager == MANAGER || SYSTEM.contains(&manager) {
+                let who = entry.manager.as_deref().unwrap_or("somebody");
+                if who == MANAGER || SYSTEM.contains(&who) {
                     return None;
                 }
                 let fields = &entry.fields_v1.as_ref()?.0;
@@ -150,7 +149,7 @@ impl Live {
                 }
                 paths.retain(|path| !path.contains("kubectl.kubernetes.io/restartedAt"));
                 paths.truncate(5);
-                (!paths.is_empty()).then(|| format!("{manager}: {}", paths.join(", ")))
+                (!paths.is_empty()).then(|| format!("{who}: {}", paths.join(", ")))
             })
             .collect();
         Self {

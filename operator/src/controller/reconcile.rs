@@ -27,7 +27,7 @@ use crate::crd::{PushCluster, PushClusterStatus, SecretKey};
 use crate::events::{self, Say};
 
 /// Without any reason to, each is looked at so often.
-const RESYNC: Duration = Duration::from_secs(600);
+const RESYNC: Duration = Duration::from_mins(10);
 
 /// Why a look at one failed. It is looked at again, ever more rarely.
 #[derive(Debug, thiserror::Error)]
@@ -92,7 +92,7 @@ pub async fn reconcile(
 
 /// 1 s, 2 s, 4 s … 2 minutes.
 fn backoff(failures: u32) -> Duration {
-    Duration::from_secs(1 << failures.clamp(1, 8).saturating_sub(1)).min(Duration::from_secs(120))
+    Duration::from_secs(1 << failures.clamp(1, 8).saturating_sub(1)).min(Duration::from_mins(2))
 }
 
 async fn look(
@@ -126,7 +126,7 @@ async fn look(
             let plan = Err(&Invalid::Spec(error.to_string()));
             report(context, &cluster, plan, &outcome, Capable::default(), memory).await?;
             return match error {
-                FetchError::Conflict(_) => Ok(Action::requeue(Duration::from_secs(60))),
+                FetchError::Conflict(_) => Ok(Action::requeue(Duration::from_mins(1))),
                 other => Err(other.into()),
             };
         }
@@ -164,7 +164,7 @@ async fn look(
     } else if !pods.is_empty() || !memory.conflicts.is_empty() {
         EVERY
     } else if !memory.read.is_empty() {
-        Duration::from_secs(60)
+        Duration::from_mins(1)
     } else {
         RESYNC
     };

@@ -1,6 +1,7 @@
 //! From a manifest and what it refers to, to a plan. Pure.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 
 use gateway_config::Period;
 use k8s_openapi::api::core::v1::{LocalObjectReference, ResourceRequirements};
@@ -210,7 +211,8 @@ fn secrets_hash(plan: &Plan, found: &Found) -> String {
     let mut text = String::new();
     for (variable, at) in &plan.config.from_secrets {
         let value = found.values.get(at).map_or("", String::as_str);
-        text.push_str(&format!("{variable}={}\n", hash::full(value.as_bytes())));
+        // Writing into a String does not fail.
+        let _ = writeln!(text, "{variable}={}", hash::full(value.as_bytes()));
     }
     // Files are mounted and read when a connection is made anew.
     hash::short(text.as_bytes())
@@ -253,5 +255,5 @@ pub fn bytes(quantity: &str) -> Option<u64> {
     let total = number * factor;
     // A size that makes sense is far from where a float counts in steps.
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-    (total.is_finite() && total >= 1.0 && total < 1e18).then_some(total as u64)
+    (total.is_finite() && (1.0..1e18).contains(&total)).then_some(total as u64)
 }

@@ -56,13 +56,9 @@ impl Suite {
         let mut failed = 0;
         for (name, test) in &chosen {
             // What a test has left is its namespace's, and no other's.
-            match catch_unwind(AssertUnwindSafe(|| test(&kubernetes))) {
-                Ok(()) => println!("test {name} ... ok"),
-                Err(_) => {
-                    failed += 1;
-                    println!("test {name} ... FAILED");
-                }
-            }
+            let passed = catch_unwind(AssertUnwindSafe(|| test(&kubernetes))).is_ok();
+            failed += usize::from(!passed);
+            println!("test {name} ... {}", if passed { "ok" } else { "FAILED" });
         }
         let passed = chosen.len() - failed;
         println!("\ntest result: {passed} passed; {failed} failed; 0 skipped\n");

@@ -101,11 +101,11 @@ fn content(object: &Value) -> Value {
 
 fn edit(kubernetes: &ApiServer, (object, operation, path, value): Edit) {
     let value: Value = serde_json::from_str(value).unwrap();
-    let mut patch = json!([{"op": operation, "path": path, "value": value}]);
+    let mut edit = json!([{"op": operation, "path": path, "value": value}]);
     if operation == "remove" {
-        patch[0].as_object_mut().unwrap().remove("value");
+        edit[0].as_object_mut().unwrap().remove("value");
     }
-    kubernetes.must(&["patch", "-n", "drift", object, "--type=json", "-p", &patch.to_string()]);
+    kubernetes.must(&["patch", "-n", "drift", object, "--type=json", "-p", &edit.to_string()]);
 }
 
 pub(super) fn undone(kubernetes: &ApiServer) {
@@ -137,7 +137,7 @@ pub(super) fn undone(kubernetes: &ApiServer) {
         let name = one.0.split('/').next_back().unwrap();
         kubernetes.eventually(&format!("{} of {} to be reported", one.2, one.0), || {
             let (status, _, message) = kubernetes.condition("drift", "live", "Degraded")?;
-            let last = one.2.split('/').filter(|part| part.len() > 1).next_back().unwrap();
+            let last = one.2.split('/').rfind(|part| part.len() > 1).unwrap();
             (status == "True" && message.contains(&format!("\"{name}\"")) && message.contains(last))
                 .then_some(())
         });

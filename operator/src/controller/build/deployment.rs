@@ -7,8 +7,8 @@ use k8s_openapi::api::apps::v1::{
 };
 use k8s_openapi::api::core::v1::{
     ConfigMapEnvSource, Container, ContainerPort, EnvFromSource, EnvVar, EnvVarSource,
-    HTTPGetAction, ObjectFieldSelector, PodSpec, PodTemplateSpec, Probe, ResourceRequirements,
-    SecretKeySelector, TopologySpreadConstraint,
+    HTTPGetAction, ObjectFieldSelector, PodSpec, PodTemplateSpec, Probe, SecretKeySelector,
+    TopologySpreadConstraint,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
@@ -137,7 +137,7 @@ fn container(plan: &Plan) -> Container {
             })
             .to_vec(),
         ),
-        resources: Some(resources.unwrap_or_else(ResourceRequirements::default)),
+        resources: Some(resources.unwrap_or_default()),
         // While it starts, it may wait for NATS for a minute.
         startup_probe: Some(probe("/livez", 2, 45)),
         liveness_probe: Some(probe("/livez", 10, 6)),

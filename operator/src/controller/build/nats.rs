@@ -1,5 +1,7 @@
 //! The text of a NATS server's configuration.
 
+use std::fmt::Write as _;
+
 use crate::controller::names::port;
 use crate::controller::plan::{ManagedPlan, Plan};
 
@@ -56,7 +58,9 @@ system_account: SYSTEM
         monitor = port::NATS_MONITOR,
     );
     if managed.replicas > 1 {
-        text.push_str(&format!(
+        // Writing into a String does not fail.
+        let _ = write!(
+            text,
             r#"
 cluster {{
   name: "{name}"
@@ -67,7 +71,7 @@ cluster {{
 "#,
             name = plan.names.name,
             route = port::NATS_ROUTE,
-        ));
+        );
     }
     text
 }

@@ -13,6 +13,7 @@ use crate::controller::validate::{Defaults, Found, Invalid, validate};
 use crate::crd::{PushCluster, SecretKey};
 
 /// A manifest as the API server stores it.
+#[allow(clippy::needless_pass_by_value, reason = "it reads better where it is called")]
 pub(crate) fn cluster(spec: Value) -> PushCluster {
     serde_json::from_value(json!({
         "apiVersion": "pushcluster.io/v1alpha1",

@@ -203,6 +203,6 @@ fn connections_alone_are_news_only_now_and_then() {
     assert!(news(0, 1, 30));
     // Another reason to write takes nothing away from that.
     let mut now = PushClusterStatus { ready_replicas: 1, ..at(1_001) };
-    assert!(is_news(&at(1_000), &mut now, Duration::from_secs(60)));
+    assert!(is_news(&at(1_000), &mut now, Duration::from_mins(1)));
     assert_eq!(now.connections, 1_000);
 }
