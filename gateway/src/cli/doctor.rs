@@ -40,7 +40,8 @@ pub struct Doctor {
     /// The API key, where the API needs one
     #[arg(long, value_name = "KEY", env = "PUSHCLUSTER_API_KEY", hide_env_values = true)]
     api_key: Option<String>,
-    /// While no gateway answers, try again for so long, as in 30s or 2m
+    /// Until all works, try again for so long, as in 30s or 2m: a new key takes
+    /// its time to reach every gateway, too
     #[arg(long, value_name = "TIME")]
     wait: Option<Period>,
 }
@@ -55,8 +56,7 @@ pub(super) async fn run(command: Doctor) -> ExitCode {
             Ok(()) => return ExitCode::SUCCESS,
             Err(failure) => failure,
         };
-        let over = until.is_none_or(|until| Instant::now() + AGAIN > until);
-        if over || matches!(failure, Failure::Refused(_)) {
+        if until.is_none_or(|until| Instant::now() + AGAIN > until) {
             return failure.report();
         }
         // Once for each reason, however long it lasts.
