@@ -15,6 +15,7 @@ use tests::api;
 use tests::kubernetes::{Client, Cluster, Namespace, images};
 use tests::socketio::{Socket, Transport};
 use tokio::sync::OnceCell;
+use tokio::task::{JoinHandle, JoinSet};
 
 /// Where the operator is.
 const SYSTEM: &str = "push-system";
@@ -281,11 +282,106 @@ async fn a_channel_rule_is_live_without_a_restart() {
     assert_eq!(live.gateways().await, pods, "the same pods");
 }
 
-/// What one client of the rolling change has seen.
+/// What one client has seen of the traffic.
 #[derive(Debug, Default)]
 struct Seen {
     numbers: Vec<u64>,
     reconnects: u32,
+}
+
+/// Clients from several addresses that follow one channel, and an app that
+/// publishes on it.
+struct Traffic {
+    followers: JoinSet<Vec<Seen>>,
+    publisher: JoinHandle<()>,
+}
+
+// === impl Traffic ===
+
+impl Traffic {
+    const CLIENTS: usize = 40;
+    const ADDRESSES: usize = 4;
+    /// Time between two publications.
+    const EVERY: Duration = Duration::from_millis(50);
+
+    /// Begins it: when this returns, all clients are there and the app
+    /// publishes. It ends after so many publications.
+    async fn start(live: &Live, publications: u64) -> Self {
+        let place = live.place().await;
+        let mut followers = JoinSet::new();
+        for _ in 0..Self::ADDRESSES {
+            let browser = Client::new(&live.cluster).await;
+            let place = place.clone();
+            followers.spawn(async move {
+                browser
+                    .run(async move || {
+                        let mut all = JoinSet::new();
+                        for number in 0..Self::CLIENTS / Self::ADDRESSES {
+                            let transport = Transport::ALL[number % 2];
+                            all.spawn(follow(place.clone(), transport, publications));
+                        }
+                        all.join_all().await
+                    })
+                    .await
+            });
+        }
+        let app = Client::new(&live.cluster).await;
+        let there = place.clone();
+        app.run(async move || {
+            tests::patience::eventually("all subscribers", async || {
+                let url = format!("{}/v1/channels/orders.1", there.api);
+                let request = tests::http::request("GET", &url).bearer_auth(&there.key);
+                tests::http::send(request).await.json()["subscribers"] == Self::CLIENTS
+            })
+            .await;
+        })
+        .await;
+        let publisher = tokio::spawn(async move {
+            app.run(async move || {
+                for number in 1..=publications {
+                    publish_order(&place, number).await;
+                    tokio::time::sleep(Self::EVERY).await;
+                }
+            })
+            .await;
+        });
+        Self { followers, publisher }
+    }
+
+    /// Waits for its end. Every client has seen every publication once, in
+    /// order; returns how often clients had to come back.
+    async fn finish(self) -> u32 {
+        self.publisher.await.expect("all were published");
+        let seen: Vec<Seen> = self.followers.join_all().await.into_iter().flatten().collect();
+        assert_eq!(seen.len(), Self::CLIENTS);
+        let last = seen[0].numbers.last().copied().unwrap_or_default();
+        let wanted: Vec<u64> = (1..=last).collect();
+        for each in &seen {
+            assert!(each.numbers == wanted, "lost, doubled or out of order: {:?}", each.numbers);
+        }
+        let reconnects = seen.iter().map(|each| each.reconnects).sum();
+        println!("{} clients, {last} publications, {reconnects} reconnects", seen.len());
+        reconnects
+    }
+}
+
+/// As an app does that wants its publication out: again until it is taken. The
+/// id makes that harmless.
+async fn publish_order(place: &Place, number: u64) {
+    let body = json!({
+        "channel": "orders.1", "event": "order", "data": number, "id": number.to_string(),
+    });
+    let url = format!("{}/v1/publish", place.api);
+    let until = tokio::time::Instant::now() + Duration::from_mins(2);
+    loop {
+        let request = tests::http::request("POST", &url).bearer_auth(&place.key).json(&body);
+        let answer = tests::http::try_send(request).await;
+        if answer.as_ref().is_ok_and(|reply| reply.status == 200) {
+            return;
+        }
+        assert!(tokio::time::Instant::now() < until, "publication {number}: {answer:?}");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
 }
 
 /// A client that comes back as the official one does, until it has `last`.
@@ -326,84 +422,33 @@ async fn follow(place: Place, transport: Transport, last: u64) -> Seen {
 
 #[tokio::test]
 async fn a_rolling_change_loses_nothing() {
-    const CLIENTS: usize = 40;
-    const PUBLICATIONS: u64 = 600;
     let Some(cluster) = Cluster::find_ours().await else { return };
     let live = Live::start(&cluster, SMALL).await;
-    let place = live.place().await;
     let before = live.gateways().await;
-
-    // A few addresses, so that every gateway has clients.
-    let mut followers = tokio::task::JoinSet::new();
-    for _ in 0..4 {
-        let browser = Client::new(&cluster).await;
-        let place = place.clone();
-        followers.spawn(async move {
-            browser
-                .run(async move || {
-                    let mut all = tokio::task::JoinSet::new();
-                    for number in 0..CLIENTS / 4 {
-                        let transport = Transport::ALL[number % 2];
-                        all.spawn(follow(place.clone(), transport, PUBLICATIONS));
-                    }
-                    all.join_all().await
-                })
-                .await
-        });
-    }
-    // Everyone is there before the first is published.
-    let app = Client::new(&cluster).await;
-    let there = place.clone();
-    app.run(async move || {
-        tests::patience::eventually("all subscribers", async || {
-            let url = format!("{}/v1/channels/orders.1", there.api);
-            let request = tests::http::request("GET", &url).bearer_auth(&there.key);
-            tests::http::send(request).await.json()["subscribers"] == CLIENTS
-        })
-        .await;
-    })
-    .await;
-
-    let publisher = {
-        let place = place.clone();
-        tokio::spawn(async move {
-            app.run(async move || {
-                for number in 1..=PUBLICATIONS {
-                    let body = json!({
-                        "channel": "orders.1", "event": "order", "data": number,
-                        "id": number.to_string(),
-                    });
-                    let url = format!("{}/v1/publish", place.api);
-                    // An app repeats what was not taken; the id makes that harmless.
-                    tests::patience::eventually("a gateway that takes it", async || {
-                        let request =
-                            tests::http::request("POST", &url).bearer_auth(&place.key).json(&body);
-                        tests::http::try_send(request).await.is_ok_and(|reply| reply.status == 200)
-                    })
-                    .await;
-                    tokio::time::sleep(Duration::from_millis(50)).await;
-                }
-            })
-            .await;
-        })
-    };
+    let traffic = Traffic::start(&live, 600).await;
     live.patch(&json!({"spec": {"pod": {"annotations": {"example.com/change": "1"}}}})).await;
-    let names = live.namespace.name().to_owned();
-    let changed = ["-n", &names, "rollout", "status", "deployment/live", "--timeout=2s"];
-    live.cluster.wait("the rollout", &changed, |said| said.contains("successfully")).await;
-    publisher.await.expect("all were published");
-    let seen: Vec<Seen> = followers.join_all().await.into_iter().flatten().collect();
-
+    live.namespace.rolled_out("deployment/live").await;
+    let reconnects = traffic.finish().await;
     let after: BTreeMap<_, _> = live.gateways().await.into_iter().collect();
     assert!(before.iter().all(|(pod, _)| !after.contains_key(pod)), "every gateway was replaced");
-    assert_eq!(seen.len(), CLIENTS);
-    for each in &seen {
-        let wanted: Vec<u64> = (1..=PUBLICATIONS).collect();
-        assert!(each.numbers == wanted, "lost, doubled or out of order: {:?}", each.numbers);
-    }
-    let reconnects: u32 = seen.iter().map(|each| each.reconnects).sum();
-    println!("{CLIENTS} clients, {PUBLICATIONS} publications, {reconnects} reconnects");
     assert!(reconnects >= 10, "only {reconnects} clients had to move: nothing was tried");
+}
+
+#[tokio::test]
+async fn a_killed_gateway_and_a_killed_nats_server_lose_nothing() {
+    let Some(cluster) = Cluster::find_ours().await else { return };
+    let manifest = SMALL.replace("nats: {managed: {replicas: 1,", "nats: {managed: {replicas: 3,");
+    assert_ne!(manifest, SMALL);
+    let live = Live::start(&cluster, &manifest).await;
+    let traffic = Traffic::start(&live, 600).await;
+    let (gateway, _) = live.gateways().await.remove(0);
+    cluster.fault(&["pod", "kill", &live.namespace.path(&gateway)]).await;
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    cluster.fault(&["pod", "kill", &live.namespace.path("live-nats-1")]).await;
+    traffic.finish().await;
+    live.namespace.wait_for("condition=Ready", "push/live").await;
+    live.namespace.rolled_out("statefulset/live-nats").await;
+    live.namespace.rolled_out("deployment/live").await;
 }
 
 #[tokio::test]
