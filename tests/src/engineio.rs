@@ -130,6 +130,11 @@ impl Polling {
         get(&self.url).await
     }
 
+    /// The same, where the connection may just end.
+    pub async fn try_get(&self) -> Result<Reply, NoReply> {
+        try_send(request("GET", &self.url)).await
+    }
+
     /// The packets of one poll.
     ///
     /// # Panics

@@ -445,10 +445,11 @@ impl Link {
                 },
                 Self::Polling { session, read } => {
                     let Some(packet) = read.pop_front() else {
-                        let reply = session.get().await;
-                        if reply.status != 200 {
-                            return Message::Closed;
-                        }
+                        // No answer is an end, too: the gateway was killed.
+                        let reply = match session.try_get().await {
+                            Ok(reply) if reply.status == 200 => reply,
+                            _ => return Message::Closed,
+                        };
                         read.extend(reply.text().split(SEPARATOR).map(str::to_owned));
                         continue;
                     };

@@ -82,7 +82,7 @@ async fn examine(subscribe: &Subscribe, send: &Publish, channel: &str) -> Result
     told(&format!("connected to {}", subscribe.url()));
     let request = json!({"id": 1, "subscribe": {"channel": channel}});
     socket.send(Message::text(request.to_string())).await.map_err(|error| lost(&error))?;
-    until(&mut socket, "the answer to the subscribe", |frame| answer(frame)).await?;
+    until(&mut socket, "the answer to the subscribe", answer).await?;
     told(&format!("subscribed to {channel}"));
     let mark = mark();
     publish(send, Some(channel), &mark.to_string()).await?;
