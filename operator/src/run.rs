@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use kube::Client;
-use kube::runtime::events::{Recorder, Reporter};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -11,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use crate::args::Run;
 use crate::controller::context::Context;
 use crate::controller::world::World;
+use crate::events::Recorder;
 use crate::http::{self, Served};
 use crate::leader::Candidate;
 use crate::metrics::Metrics;
@@ -61,17 +61,13 @@ pub async fn run(
             result = leading.wait_for(|leads| *leads) => if result.is_err() { break },
         }
         metrics.leading.set(1);
-        let reporter = Reporter {
-            controller: "push-operator".to_owned(),
-            instance: Some(run.identity.clone()),
-        };
         let context = Arc::new(Context::new(
             client.clone(),
             Arc::new(World::default()),
             run.defaults.clone(),
             metrics.clone(),
             http.clone(),
-            Recorder::new(client.clone(), reporter),
+            Recorder::new(client.clone(), &run.identity),
         ));
         let term = stop.child_token();
         let acting = controller::run(context, run.namespace.clone(), term.clone());
