@@ -95,10 +95,12 @@ impl Recorder {
     /// Says it of an object.
     pub async fn publish(&self, say: &Say, about: &ObjectReference) -> Result<(), kube::Error> {
         let namespace = about.namespace.as_deref().unwrap_or("default");
-        let name = about.name.as_deref().unwrap_or_default();
+        let now = Timestamp::now();
+        // As kubectl's own are named.
+        let name = format!("{}.{:x}", about.name.as_deref().unwrap_or("push"), now.as_nanosecond());
         let event = Event {
             metadata: ObjectMeta {
-                generate_name: Some(format!("{name}.")),
+                name: Some(name),
                 namespace: Some(namespace.to_owned()),
                 ..ObjectMeta::default()
             },
@@ -107,7 +109,7 @@ impl Recorder {
             // 1 kB is all that fits.
             note: Some(say.note.chars().take(900).collect()),
             action: Some("Reconcile".to_owned()),
-            event_time: Some(MicroTime(Timestamp::now())),
+            event_time: Some(MicroTime(now)),
             regarding: Some(about.clone()),
             reporting_controller: Some("pushcluster.io/push-operator".to_owned()),
             reporting_instance: Some(self.identity.clone()),

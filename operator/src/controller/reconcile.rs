@@ -26,6 +26,9 @@ use super::world::World;
 use crate::crd::{PushCluster, PushClusterStatus, SecretKey};
 use crate::events::{self, Say};
 
+#[cfg(test)]
+mod tests;
+
 /// Without any reason to, each is looked at so often.
 const RESYNC: Duration = Duration::from_mins(10);
 
@@ -250,7 +253,7 @@ async fn patch_pod(context: &Context, names: &Names, pod: &str, patch: &Value) {
     let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
     context.metrics.request_of("patch", "Pod");
     if let Err(error) = api.patch_metadata(pod, &params, &Patch::Merge(patch)).await {
-        tracing::warn!(cluster = %names, pod, "the pod cannot be labelled: {error}");
+        tracing::warn!(cluster = %names, pod, "the pod cannot be labelled: {}", apply::words(&error));
     }
 }
 
@@ -323,7 +326,7 @@ async fn say(context: &Context, cluster: &PushCluster, said: Vec<Say>, memory: &
             continue;
         }
         if let Err(error) = context.recorder.publish(&say, &reference).await {
-            tracing::warn!("an event cannot be written: {error}");
+            tracing::warn!("an Event cannot be written: {}", apply::words(&error));
         }
     }
 }
