@@ -1,11 +1,24 @@
 //! Events: what a person must know, once.
 
-use kube::runtime::events::{Event, EventType};
+use k8s_openapi::api::core::v1::ObjectReference;
+use k8s_openapi::api::events::v1::Event;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
+use k8s_openapi::jiff::Timestamp;
+use kube::Client;
+use kube::api::{Api, PostParams};
 
 use crate::controller::config::is_open;
 use crate::controller::status::View;
 use crate::controller::validate::Invalid;
 use crate::crd::{PushCluster, PushClusterStatus};
+
+/// Writes Events. Each is an object of its own: what kube's recorder takes for
+/// a repetition (same reason, another text) is another thing here.
+#[derive(Clone)]
+pub struct Recorder {
+    client: Client,
+    identity: String,
+}
 
 /// Something to say.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,6 +56,12 @@ pub fn all(cluster: &PushCluster, view: &View<'_>, status: &PushClusterStatus) -
     if !view.outcome.foreign.is_empty() {
         warn("ForeignFields", view.outcome.foreign.join("; "));
     }
+    for gone in view.gone {
+        let note = format!(
+            "gateway {gone} is gone: deleted, evicted or its node lost; another takes its place, and its clients come back to any"
+        );
+        warn("GatewayGone", note);
+    }
     for pod in view.pods.iter().filter(|pod| !pod.deleting && pod.restarts > 0) {
         let note = format!("gateway {} was started again, {} times by now", pod.name, pod.restarts);
         warn("GatewayRestarted", note);
@@ -65,18 +84,38 @@ pub fn all(cluster: &PushCluster, view: &View<'_>, status: &PushClusterStatus) -
     all
 }
 
-// === impl Say ===
+// === impl Recorder ===
 
-impl Say {
-    /// As Kubernetes takes it.
-    pub fn event(&self) -> Event {
-        Event {
-            type_: if self.warning { EventType::Warning } else { EventType::Normal },
-            reason: self.reason.to_owned(),
+impl Recorder {
+    /// For this replica.
+    pub fn new(client: Client, identity: &str) -> Self {
+        Self { client, identity: identity.to_owned() }
+    }
+
+    /// Says it of an object.
+    pub async fn publish(&self, say: &Say, about: &ObjectReference) -> Result<(), kube::Error> {
+        let namespace = about.namespace.as_deref().unwrap_or("default");
+        let now = Timestamp::now();
+        // As kubectl's own are named.
+        let name = format!("{}.{:x}", about.name.as_deref().unwrap_or("push"), now.as_nanosecond());
+        let event = Event {
+            metadata: ObjectMeta {
+                name: Some(name),
+                namespace: Some(namespace.to_owned()),
+                ..ObjectMeta::default()
+            },
+            type_: Some(if say.warning { "Warning" } else { "Normal" }.to_owned()),
+            reason: Some(say.reason.to_owned()),
             // 1 kB is all that fits.
-            note: Some(self.note.chars().take(900).collect()),
-            action: "Reconcile".to_owned(),
-            secondary: None,
-        }
+            note: Some(say.note.chars().take(900).collect()),
+            action: Some("Reconcile".to_owned()),
+            event_time: Some(MicroTime(now)),
+            regarding: Some(about.clone()),
+            reporting_controller: Some("pushcluster.io/push-operator".to_owned()),
+            reporting_instance: Some(self.identity.clone()),
+            ..Event::default()
+        };
+        let api: Api<Event> = Api::namespaced(self.client.clone(), namespace);
+        api.create(&PostParams::default(), &event).await.map(|_| ())
     }
 }

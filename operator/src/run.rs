@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
+use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Client;
-use kube::runtime::events::{Recorder, Reporter};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use crate::args::Run;
 use crate::controller::context::Context;
 use crate::controller::world::World;
+use crate::events::{Recorder, Say};
 use crate::http::{self, Served};
 use crate::leader::Candidate;
 use crate::metrics::Metrics;
@@ -61,17 +62,29 @@ pub async fn run(
             result = leading.wait_for(|leads| *leads) => if result.is_err() { break },
         }
         metrics.leading.set(1);
-        let reporter = Reporter {
-            controller: "push-operator".to_owned(),
-            instance: Some(run.identity.clone()),
+        let recorder = Recorder::new(client.clone(), &run.identity);
+        let say = Say {
+            warning: false,
+            reason: "LeaderElected",
+            note: format!("{} acts from now on", run.identity),
         };
+        let lease = ObjectReference {
+            api_version: Some("coordination.k8s.io/v1".to_owned()),
+            kind: Some("Lease".to_owned()),
+            name: Some(name.clone()),
+            namespace: Some(namespace.clone()),
+            ..ObjectReference::default()
+        };
+        if let Err(error) = recorder.publish(&say, &lease).await {
+            tracing::debug!("an Event cannot be written: {error}");
+        }
         let context = Arc::new(Context::new(
             client.clone(),
             Arc::new(World::default()),
             run.defaults.clone(),
             metrics.clone(),
             http.clone(),
-            Recorder::new(client.clone(), reporter),
+            recorder,
         ));
         let term = stop.child_token();
         let acting = controller::run(context, run.namespace.clone(), term.clone());

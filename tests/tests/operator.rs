@@ -33,6 +33,7 @@ fn main() -> ExitCode {
             ("a channel rule does not restart gateways, a boot setting does", life::reload),
             ("scaled by kubectl", life::scaled),
             ("paused, it is left alone", life::paused),
+            ("kinds that Kubernetes may not have", life::optional_kinds),
             ("hand edits are undone or reported", drift::undone),
             ("a replica takes over when the leader goes", replicas::takes_over),
             ("in one namespace only", replicas::one_namespace),

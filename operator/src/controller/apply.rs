@@ -222,7 +222,13 @@ async fn one(
             context.world.put(*kind, namespace, name, changed);
         }
         // It has changed, or was deleted, since it was looked at.
-        Err(kube::Error::Api(status)) if status.code == 409 => outcome.deleting = true,
+        Err(kube::Error::Api(status)) if status.code == 409 => {
+            if !Kind::CORE.contains(kind) {
+                // No watch says that it is gone.
+                context.world.remove(*kind, namespace, name);
+            }
+            outcome.deleting = true;
+        }
         Err(source) => outcome.errors.push(error("changed", source)),
     }
 }

@@ -5,7 +5,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use kube::Client;
-use kube::runtime::events::Recorder;
 
 use super::build::Capable;
 use super::kinds::Kind;
@@ -13,6 +12,7 @@ use super::memory::Memory;
 use super::names::Names;
 use super::validate::Defaults;
 use super::world::World;
+use crate::events::Recorder;
 use crate::metrics::Metrics;
 
 /// Kinds that an API server may gain are looked for again after so long.

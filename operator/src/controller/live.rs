@@ -9,7 +9,7 @@ use kube::{Resource as _, ResourceExt as _};
 use serde_json::{Value, json};
 
 use super::kinds::Kind;
-use super::names::{ACCEPTING, BOOT, DELETION_COST, GATEWAY, MANAGER};
+use super::names::{ACCEPTING, BOOT, DELETION_COST, GATEWAY, MANAGER, NUDGED};
 use crate::hash;
 
 /// Who may write into objects without being reported: the parts of Kubernetes
@@ -94,6 +94,10 @@ pub struct PodLive {
     pub problem: Option<String>,
     /// How often its container was started again.
     pub restarts: i32,
+    /// The file that its mounts should have by now.
+    pub nudged: Option<String>,
+    /// When it was started, in seconds since 1970.
+    pub started: Option<i64>,
 }
 
 // === impl Live ===
@@ -255,18 +259,22 @@ impl PodLive {
             .iter()
             .flatten()
             .find(|condition| condition.type_ == "PodScheduled" && condition.status == "False");
-        let problem = match (waiting, last) {
-            (Some(waiting), Some(last)) => Some(format!("{waiting}; it ended with: {last}")),
-            (Some(waiting), None) => Some(waiting),
-            (None, _) => unschedulable.map(|condition| {
-                format!("cannot be placed: {}", condition.message.as_deref().unwrap_or_default())
-            }),
-        };
+        let restarts = container.map_or(0, |container| container.restart_count);
         let ready = status
             .conditions
             .iter()
             .flatten()
             .any(|condition| condition.type_ == "Ready" && condition.status == "True");
+        let problem = match (waiting, last) {
+            (Some(waiting), Some(last)) => Some(format!("{waiting}; it ended with: {last}")),
+            (Some(waiting), None) => Some(waiting),
+            (None, Some(last)) if restarts > 0 && !ready => {
+                Some(format!("started again, not ready; before, it ended with: {last}"))
+            }
+            (None, _) => unschedulable.map(|condition| {
+                format!("cannot be placed: {}", condition.message.as_deref().unwrap_or_default())
+            }),
+        };
         Some((
             cluster,
             Self {
@@ -279,7 +287,9 @@ impl PodLive {
                 boot: labels.get(BOOT).cloned(),
                 cost: pod.annotations().get(DELETION_COST).cloned(),
                 problem,
-                restarts: container.map_or(0, |container| container.restart_count),
+                restarts,
+                nudged: pod.annotations().get(NUDGED).cloned(),
+                started: status.start_time.map(|time| time.0.as_second()),
             },
         ))
     }

@@ -1,7 +1,7 @@
 //! What the operator remembers of a `PushCluster` between two looks at it. All
 //! of it may be lost: it saves requests, and decides nothing.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Instant;
 
 use super::gateways::Seen;
@@ -25,14 +25,16 @@ pub struct Memory {
     pub gateways: BTreeMap<String, Seen>,
     /// When they were last asked.
     pub asked: Option<Instant>,
+    /// Gateways' pods when all was as it should be, and the Deployment then.
+    pub settled: Option<(String, Vec<String>)>,
     /// The status as it was last written, and when.
     pub status: Option<(PushClusterStatus, Instant)>,
     /// Failures in a row.
     pub failures: u32,
     /// Size to which claims were last grown.
     pub claims: Option<String>,
-    /// What was last said in Events, by reason.
-    pub said: HashMap<&'static str, String>,
+    /// What was said in Events and still holds, by reason and text.
+    pub said: HashSet<(&'static str, String)>,
 }
 
 /// What was applied last.

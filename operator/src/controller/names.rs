@@ -21,6 +21,8 @@ pub const SECRETS: &str = "pushcluster.io/secrets";
 /// Annotation of the Secret `<name>-config`: what the stream's settings follow
 /// from, and the generation that they have.
 pub const STREAM: &str = "pushcluster.io/stream";
+/// Annotation of a pod: the file that its mounts should have by now.
+pub const NUDGED: &str = "pushcluster.io/config";
 /// Annotation of a pod: which pod a scale-down takes first.
 pub const DELETION_COST: &str = "controller.kubernetes.io/pod-deletion-cost";
 /// `app.kubernetes.io/name` of gateways.

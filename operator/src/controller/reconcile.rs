@@ -18,13 +18,16 @@ use super::fetch::{self, FetchError};
 use super::gateways::{self, EVERY};
 use super::kinds::Kind;
 use super::memory::Memory;
-use super::names::{ACCEPTING, DELETION_COST, MANAGER, Names, RECONCILE};
+use super::names::{ACCEPTING, DELETION_COST, MANAGER, NUDGED, Names, RECONCILE};
 use super::plan::Plan;
 use super::status::{self, View};
 use super::validate::{Invalid, validate};
 use super::world::World;
 use crate::crd::{PushCluster, PushClusterStatus, SecretKey};
 use crate::events::{self, Say};
+
+#[cfg(test)]
+mod tests;
 
 /// Without any reason to, each is looked at so often.
 const RESYNC: Duration = Duration::from_mins(10);
@@ -154,6 +157,7 @@ async fn look(
     let pods = context.world.pods(&names);
     let outcome = apply::apply(context, &plan, &desired, &pods, memory).await;
     steer(context, &plan, memory).await;
+    nudge(context, &plan, &pods, memory).await;
     report(context, &cluster, Ok(&plan), &outcome, capable, memory).await?;
 
     if let Some(error) = outcome.errors.first() {
@@ -225,12 +229,31 @@ async fn steer(context: &Context, plan: &Plan, memory: &Memory) {
     }
 }
 
+/// Has Kubernetes update the mounted file at once: it looks at a pod's mounts
+/// when the pod changes, and else every minute or so. Once for each file, and
+/// only where a gateway says that it has another.
+async fn nudge(context: &Context, plan: &Plan, pods: &[super::live::PodLive], memory: &Memory) {
+    let Some(expected) = &plan.config.expected_hash else { return };
+    let file = crate::hash::short(plan.config.file.as_bytes());
+    let late = pods.iter().filter(|pod| {
+        !pod.deleting
+            && pod.boot.as_ref() == Some(&plan.config.boot_hash)
+            && pod.nudged.as_ref() != Some(&file)
+            && matches!(memory.gateways.get(&pod.name), Some(gateways::Seen::Status(status))
+                if status.version == status::VERSION && status.config_hash != *expected)
+    });
+    for pod in late {
+        let patch = json!({"metadata": {"annotations": {NUDGED: file}}});
+        patch_pod(context, &plan.names, &pod.name, &patch).await;
+    }
+}
+
 async fn patch_pod(context: &Context, names: &Names, pod: &str, patch: &Value) {
     let api: Api<Pod> = Api::namespaced(context.client.clone(), &names.namespace);
     let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
     context.metrics.request_of("patch", "Pod");
     if let Err(error) = api.patch_metadata(pod, &params, &Patch::Merge(patch)).await {
-        tracing::warn!(cluster = %names, pod, "the pod cannot be labelled: {error}");
+        tracing::warn!(cluster = %names, pod, "the pod cannot be labelled: {}", apply::words(&error));
     }
 }
 
@@ -249,6 +272,13 @@ async fn report(
         live.workload.filter(|_| live.owner == cluster.uid())
     };
     let pods = context.world.pods(&names);
+    let fingerprint = context
+        .world
+        .get(Kind::Deployment, &names.namespace, &names.name)
+        .map(|live| live.fingerprint)
+        .unwrap_or_default();
+    let gone = gone(memory.settled.as_ref(), &fingerprint, &pods);
+    let now = now();
     let view = View {
         cluster,
         plan,
@@ -256,26 +286,47 @@ async fn report(
         servers: workload(Kind::StatefulSet, &names.nats()),
         pods: &pods,
         seen: &memory.gateways,
+        gone: &gone,
         outcome,
         failed: None,
         capable,
+        now: now.0.as_second(),
     };
-    let status = status::status(&view, &now());
+    let status = status::status(&view, &now);
     let said = events::all(cluster, &view, &status);
+    if status::is_settled(&status) {
+        let all = pods.iter().filter(|pod| !pod.deleting).map(|pod| pod.name.clone());
+        memory.settled = Some((fingerprint, all.collect()));
+    }
     say(context, cluster, said, memory).await;
     write(context, cluster, status, memory).await
 }
 
+/// Pods that were there when all was well, and are no more although nothing of
+/// the Deployment has changed.
+fn gone(
+    settled: Option<&(String, Vec<String>)>,
+    fingerprint: &str,
+    pods: &[super::live::PodLive],
+) -> Vec<String> {
+    let Some((_, names)) = settled.filter(|(before, _)| before == fingerprint) else {
+        return Vec::new();
+    };
+    let stays = |name: &String| pods.iter().any(|pod| pod.name == *name && !pod.deleting);
+    names.iter().filter(|name| !stays(name)).cloned().collect()
+}
+
 async fn say(context: &Context, cluster: &PushCluster, said: Vec<Say>, memory: &mut Memory) {
-    memory.said.retain(|reason, _| said.iter().any(|say| say.reason == *reason));
+    memory
+        .said
+        .retain(|(reason, note)| said.iter().any(|say| say.reason == *reason && say.note == *note));
     let reference = cluster.object_ref(&());
     for say in said {
-        if memory.said.get(say.reason) == Some(&say.note) {
+        if !memory.said.insert((say.reason, say.note.clone())) {
             continue;
         }
-        memory.said.insert(say.reason, say.note.clone());
-        if let Err(error) = context.recorder.publish(&say.event(), &reference).await {
-            tracing::warn!("an event cannot be written: {error}");
+        if let Err(error) = context.recorder.publish(&say, &reference).await {
+            tracing::warn!("an Event cannot be written: {}", apply::words(&error));
         }
     }
 }

@@ -18,9 +18,14 @@ mod conditions;
 #[cfg(test)]
 mod tests;
 
+/// Whether the status says that nothing is under way.
+pub fn is_settled(status: &PushClusterStatus) -> bool {
+    status.conditions.iter().any(|one| one.type_ == "Progressing" && one.reason == "Settled")
+}
+
 /// The operator's version; gateways of the same one load configurations to
 /// the same hash.
-const VERSION: &str = env!("CARGO_PKG_VERSION");
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// What a status is made from.
 #[derive(Debug)]
@@ -37,12 +42,16 @@ pub struct View<'a> {
     pub pods: &'a [PodLive],
     /// What gateways say.
     pub seen: &'a BTreeMap<String, Seen>,
+    /// Pods that are gone although nobody asked for it.
+    pub gone: &'a [String],
     /// What came of applying the plan.
     pub outcome: &'a Outcome,
     /// What could not be read or made before that.
     pub failed: Option<String>,
     /// Which optional kinds there are.
     pub capable: Capable,
+    /// Seconds since 1970.
+    pub now: i64,
 }
 
 /// One condition, before it is known since when it holds.

@@ -124,6 +124,13 @@ pub(super) fn undone(kubernetes: &ApiServer) {
             },
         );
     }
+    let said = kubernetes.eventually("an Event of it", || {
+        let events = kubernetes.must(&["get", "-n", "drift", "events", "-o", "json"]);
+        let events: Value = serde_json::from_str(&events).unwrap();
+        let events = events["items"].as_array()?.clone();
+        events.into_iter().find(|event| event["reason"] == "DriftUndone")
+    });
+    assert_eq!(said["involvedObject"]["name"], "live");
     for object in DELETED {
         let before = kubernetes.get("drift", object).unwrap()["metadata"]["uid"].clone();
         kubernetes.must(&["delete", "-n", "drift", object]);

@@ -234,3 +234,49 @@ pub(super) fn paused(kubernetes: &ApiServer) {
         kubernetes.condition("paused", "live", "Paused").is_none().then_some(())
     });
 }
+
+/// Definitions as far as this test needs them; what is in them is not checked.
+const OPTIONAL: &str = r#"
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata:
+  name: httproutes.gateway.networking.k8s.io
+  annotations: {api-approved.kubernetes.io: unapproved}
+spec:
+  group: gateway.networking.k8s.io
+  names: {kind: HTTPRoute, plural: httproutes, singular: httproute}
+  scope: Namespaced
+  versions:
+  - name: v1
+    served: true
+    storage: true
+    schema: {openAPIV3Schema: {type: object, x-kubernetes-preserve-unknown-fields: true}}
+"#;
+
+pub(super) fn optional_kinds(kubernetes: &ApiServer) {
+    kubernetes.must_with(&["apply", "-f", "-"], OPTIONAL);
+    kubernetes.eventually("the routes' definition to be served", || {
+        kubernetes.kubectl(&["get", "httproutes", "-A"]).ok.then_some(())
+    });
+    let _operator = Operator::start(kubernetes, "optional", &[]);
+    made(
+        kubernetes,
+        "optional",
+        "{httpRoute: {parentRefs: [{name: public}]}, monitoring: {podMonitor: true}}",
+    );
+    let route = kubernetes.eventually("the route", || kubernetes.get("optional", "httproute/live"));
+    assert_eq!(route["spec"]["rules"][0]["backendRefs"][0]["name"], "live");
+    let (status, _, message) = kubernetes.eventually("MonitoringReady", || {
+        kubernetes.condition("optional", "live", "MonitoringReady")
+    });
+    assert_eq!(status, "False");
+    assert!(message.contains("install the Prometheus operator"), "{message}");
+
+    kubernetes.apply("optional", &manifest("live", "{}"));
+    kubernetes.eventually("the route to go", || {
+        kubernetes.get("optional", "httproute/live").is_none().then_some(())
+    });
+    kubernetes.eventually("MonitoringReady to go", || {
+        kubernetes.condition("optional", "live", "MonitoringReady").is_none().then_some(())
+    });
+}

@@ -5,6 +5,9 @@ use crate::controller::gateways::Seen;
 use crate::controller::plan::Plan;
 use crate::controller::validate::Invalid;
 
+/// Seconds after which a gateway that does not answer is more than slow.
+const PATIENCE: i64 = 20;
+
 /// All that apply, in the order in which people read them.
 pub(super) fn all(view: &View<'_>) -> Vec<Finding> {
     let nats = nats_ready(view);
@@ -119,7 +122,7 @@ fn nats_ready(view: &View<'_>) -> Finding {
         return finding(
             "True",
             "Connected",
-            format!("{} gateways are connected to {url}", answers.len()),
+            format!("{} connected to {url}", gateways_are(answers.len())),
         );
     }
     // Nobody answers; what ended the gateways may say why.
@@ -128,10 +131,21 @@ fn nats_ready(view: &View<'_>) -> Finding {
     if let Some(problem) = ended {
         return finding("False", "Unreachable", format!("gateways cannot reach {url}: {problem}"));
     }
+    let silent = view.pods.iter().any(|pod| {
+        !pod.deleting
+            && matches!(view.seen.get(&pod.name), Some(Seen::Silent(_)))
+            && pod.started.is_some_and(|started| view.now - started >= PATIENCE)
+    });
     match &view.servers {
         Some(servers) if servers.ready < servers.wanted => {
             let message = format!("{} of {} NATS servers are ready", servers.ready, servers.wanted);
             finding("False", "ServersNotReady", message)
+        }
+        _ if silent => {
+            let message = format!(
+                "no gateway is up after {PATIENCE} s; when they start, gateways wait for {url}: is that right, and does it answer?"
+            );
+            finding("False", "Unreachable", message)
         }
         _ => finding(
             "Unknown",
@@ -173,7 +187,7 @@ fn config_loaded(view: &View<'_>) -> Finding {
         .collect();
     if late.is_empty() {
         let message =
-            format!("{} gateways have loaded {}", staying.len(), first.unwrap_or_default());
+            format!("every gateway ({}) has loaded {}", staying.len(), first.unwrap_or_default());
         return finding("True", "Loaded", message);
     }
     let message = format!(
@@ -207,7 +221,8 @@ fn degraded(view: &View<'_>) -> Finding {
         add("NoHttpRoute", vec![line.to_owned()]);
     }
     if let Some(servers) = &view.servers {
-        let missing = servers.ready < servers.wanted;
+        // While everything starts, that is no fault.
+        let missing = servers.ready < servers.wanted && !answers(view).is_empty();
         let line = format!("{} of {} NATS servers are ready", servers.ready, servers.wanted);
         add("NatsDegraded", missing.then_some(line).into_iter().collect());
         add("NatsDegraded", servers.failing.iter().cloned().collect());
@@ -257,4 +272,8 @@ fn invalid_reason(invalid: &Invalid) -> &'static str {
         Invalid::Secret { .. } => "SecretMissing",
         Invalid::Config(_) | Invalid::Spec(_) => "InvalidManifest",
     }
+}
+
+fn gateways_are(count: usize) -> String {
+    if count == 1 { "1 gateway is".to_owned() } else { format!("{count} gateways are") }
 }

@@ -76,9 +76,11 @@ impl Scene {
             servers: None,
             pods: &self.pods,
             seen: &self.seen,
+            gone: &[],
             outcome: &self.outcome,
             failed: None,
             capable: Capable::default(),
+            now: 1_000,
         };
         status(&view, &Time(Timestamp::UNIX_EPOCH))
     }
@@ -139,6 +141,19 @@ fn a_gateway_that_ended_over_nats_says_why() {
     says(&scene.condition("NatsReady"), "False", "cannot reach NATS at x");
     says(&scene.condition("Ready"), "False", "a, b, c: CrashLoopBackOff");
     says(&scene.condition("Degraded"), "True", "CrashLoopBackOff");
+}
+
+#[test]
+fn gateways_that_never_come_up_point_to_nats() {
+    let mut scene = Scene::well();
+    scene.gateways.ready = 0;
+    for pod in &mut scene.pods {
+        (pod.ready, pod.started) = (false, Some(990));
+        scene.seen.insert(pod.name.clone(), Seen::Silent("connection refused".to_owned()));
+    }
+    says(&scene.condition("NatsReady"), "Unknown", "no gateway has said yet");
+    scene.pods[0].started = Some(980);
+    says(&scene.condition("NatsReady"), "False", "wait for nats://nats.example.com:4222");
 }
 
 #[test]
