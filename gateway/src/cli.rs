@@ -6,6 +6,7 @@
 //! - `flags`: a flag for every key of the configuration, made from the schema
 //! - `config`: `config check`, `config schema`, `config reference`
 //! - `publish`, `subscribe`: clients of a running gateway
+//! - `doctor`: both at once, to see that all works
 //! - `output`: stdout, which may be closed at any time
 
 use std::path::PathBuf;
@@ -15,12 +16,14 @@ use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use gateway_config::{Config, ConfigError, Sources};
 
 mod config;
+mod doctor;
 mod flags;
 mod output;
 mod publish;
 mod subscribe;
 
 pub use config::ConfigCommand;
+pub use doctor::Doctor;
 pub use flags::ConfigFlags;
 pub use publish::Publish;
 pub use subscribe::Subscribe;
@@ -67,6 +70,13 @@ pub enum Command {
     /// Exit codes: 0 interrupted, 1 refused, 2 used wrongly, 3 not reachable
     /// at the start.
     Subscribe(Subscribe),
+    /// Subscribe, publish and receive once, to see that all works
+    ///
+    /// Prints each step and how long it took.
+    ///
+    /// Exit codes: 0 received, 1 refused, 2 used wrongly, 3 not reachable, or
+    /// nothing came.
+    Doctor(Doctor),
 }
 
 /// Pushes publications to web and mobile apps over Socket.IO, WebSocket and
@@ -124,6 +134,7 @@ pub async fn run_client(command: Command) -> ExitCode {
         Command::Config(command) => config::run(&command),
         Command::Publish(command) => publish::run(command).await,
         Command::Subscribe(command) => subscribe::run(command).await,
+        Command::Doctor(command) => doctor::run(command).await,
     }
 }
 

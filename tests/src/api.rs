@@ -42,6 +42,18 @@ pub async fn publish(gateway: &Gateway, body: &Value) -> Value {
     reply.json()
 }
 
+/// Publishes with a key at any API listener: `http://HOST:PORT`; the answer.
+///
+/// # Panics
+///
+/// When the answer isn't 200.
+pub async fn publish_at(base: &str, key: &str, body: &Value) -> Value {
+    let request = request("POST", &format!("{base}/v1/publish")).bearer_auth(key).json(body);
+    let reply = send(request).await;
+    assert_eq!(reply.status, 200, "publish {body}: {}", reply.text());
+    reply.json()
+}
+
 /// Publishes `data` as event `e` on a channel; the offset, when it has one.
 ///
 /// # Panics
@@ -68,7 +80,16 @@ pub fn offset_in(answer: &Value) -> Option<String> {
 ///
 /// When `/metrics` doesn't answer 200.
 pub async fn metric(gateway: &Gateway, name: &str) -> Option<f64> {
-    let reply = get(&format!("{}/metrics", gateway.admin())).await;
+    metric_at(gateway.admin(), name).await
+}
+
+/// The same of any admin listener: `http://HOST:PORT`.
+///
+/// # Panics
+///
+/// When `/metrics` doesn't answer 200.
+pub async fn metric_at(base: &str, name: &str) -> Option<f64> {
+    let reply = get(&format!("{base}/metrics")).await;
     assert_eq!(reply.status, 200, "/metrics: {}", reply.text());
     let mut found = None;
     for line in reply.text().lines().filter(|line| !line.starts_with('#')) {

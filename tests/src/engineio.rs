@@ -32,7 +32,12 @@ const SETTLE: Duration = Duration::from_millis(200);
 
 /// The Socket.IO endpoint of a gateway for one transport, without a `sid`.
 pub fn endpoint(gateway: &Gateway, transport: &str) -> String {
-    let base = if transport == "websocket" { gateway.client_ws() } else { gateway.client().into() };
+    endpoint_at(gateway.client(), transport)
+}
+
+/// The same of any client listener: `http://HOST:PORT`.
+pub fn endpoint_at(base: &str, transport: &str) -> String {
+    let base = if transport == "websocket" { base.replacen("http", "ws", 1) } else { base.into() };
     format!("{base}/socket.io/?EIO=4&transport={transport}")
 }
 
@@ -123,6 +128,11 @@ impl Polling {
     /// When there is no answer.
     pub async fn get(&self) -> Reply {
         get(&self.url).await
+    }
+
+    /// The same, where the connection may just end.
+    pub async fn try_get(&self) -> Result<Reply, NoReply> {
+        try_send(request("GET", &self.url)).await
     }
 
     /// The packets of one poll.

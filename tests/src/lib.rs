@@ -17,6 +17,8 @@
 //! - [`docs`]: runs the examples of the documentation
 //! - [`conformance`]: the handlers that the official suites expect
 //! - [`nats`]: real nats-servers
+//! - [`kubernetes`]: a real Kubernetes
+//! - [`apiserver`]: a real Kubernetes API server without nodes, and the operator
 //! - [`balancer`]: sends every connection to any gateway
 //! - [`fleet`]: many clients of every kind that come back by themselves
 //! - [`kill`]: gateways and servers die, and every client ends with the stream's
@@ -34,6 +36,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::disallowed_methods)]
 
 pub mod api;
+pub mod apiserver;
 pub mod balancer;
 pub mod conformance;
 pub mod docs;
@@ -42,6 +45,7 @@ pub mod fleet;
 pub mod gateway;
 pub mod http;
 pub mod kill;
+pub mod kubernetes;
 pub mod measure;
 pub mod nats;
 pub mod patience;

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use serde_json::{Value, json};
 
 use crate::Gateway;
-use crate::engineio::{Polling, SEPARATOR, endpoint};
+use crate::engineio::{Polling, SEPARATOR, endpoint_at};
 use crate::patience::patiently;
 use crate::websocket::{Frame, WebSocket};
 
@@ -111,7 +111,22 @@ impl Socket {
         auth: Option<&Value>,
         query: &str,
     ) -> Result<Self, Value> {
-        let mut link = Link::open(gateway, transport, query).await;
+        Self::join_url(gateway.client(), transport, namespace, auth, query).await
+    }
+
+    /// The same at any client listener: `http://HOST:PORT`.
+    ///
+    /// # Panics
+    ///
+    /// When neither comes.
+    pub async fn join_url(
+        base: &str,
+        transport: Transport,
+        namespace: &str,
+        auth: Option<&Value>,
+        query: &str,
+    ) -> Result<Self, Value> {
+        let mut link = Link::open(base, transport, query).await;
         let auth = auth.map(Value::to_string).unwrap_or_default();
         let place = if namespace == "/" { String::new() } else { format!("{namespace},") };
         link.send(&format!("40{place}{auth}")).await;
@@ -227,10 +242,15 @@ impl Socket {
     ///
     /// When the connection ends.
     pub async fn listen(&mut self) -> Event {
+        self.next_event().await.expect("the connection stays open")
+    }
+
+    /// The same; nothing when the connection ends.
+    pub async fn next_event(&mut self) -> Option<Event> {
         loop {
             let packet = match self.waiting.pop_front() {
                 Some(packet) => packet,
-                None => self.packet().await.expect("the connection stays open"),
+                None => self.packet().await?,
             };
             if packet.kind != b'2' {
                 continue;
@@ -247,7 +267,7 @@ impl Socket {
             {
                 self.offset = Some(last.to_owned());
             }
-            return Event { name, args };
+            return Some(Event { name, args });
         }
     }
 
@@ -376,14 +396,14 @@ fn fill(value: &mut Value, binaries: &[Vec<u8>]) {
 // === impl Link ===
 
 impl Link {
-    async fn open(gateway: &Gateway, transport: Transport, query: &str) -> Self {
+    async fn open(base: &str, transport: Transport, query: &str) -> Self {
         match transport {
             Transport::Polling => {
-                let url = format!("{}{query}", endpoint(gateway, "polling"));
+                let url = format!("{}{query}", endpoint_at(base, "polling"));
                 Self::Polling { session: Polling::open_at(&url).await, read: VecDeque::new() }
             }
             Transport::WebSocket => {
-                let url = format!("{}{query}", endpoint(gateway, "websocket"));
+                let url = format!("{}{query}", endpoint_at(base, "websocket"));
                 let mut socket = WebSocket::connect(&url).await;
                 let open = socket.text().await;
                 assert!(open.starts_with('0'), "handshake {open:?}");
@@ -425,10 +445,11 @@ impl Link {
                 },
                 Self::Polling { session, read } => {
                     let Some(packet) = read.pop_front() else {
-                        let reply = session.get().await;
-                        if reply.status != 200 {
-                            return Message::Closed;
-                        }
+                        // No answer is an end, too: the gateway was killed.
+                        let reply = match session.try_get().await {
+                            Ok(reply) if reply.status == 200 => reply,
+                            _ => return Message::Closed,
+                        };
                         read.extend(reply.text().split(SEPARATOR).map(str::to_owned));
                         continue;
                     };

@@ -146,7 +146,13 @@ impl Storm {
 
         let stop = CancellationToken::new();
         let apis = gateways[1..].iter().map(|gateway| gateway.api().to_owned()).collect();
-        let publisher = tokio::spawn(self.publish(apis, stop.clone()));
+        // On a thread of its own: thousands of handshakes in this process must
+        // not count as the gateways' delay.
+        let publishing = self.publish(apis, stop.clone());
+        let publisher = tokio::task::spawn_blocking(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            runtime.block_on(publishing)
+        });
         sleep(Duration::from_secs(2)).await;
         // The killed one's are gone a moment after it is.
         let subscriptions = nats.subscriptions().await;
@@ -188,7 +194,7 @@ impl Storm {
             most: share(&times, 99),
             all: share(&times, 100),
             refused: counts.refused.load(Ordering::Relaxed),
-            writes: writes.saturating_sub(2 * (took.as_secs() / BEAT)),
+            writes: writes.saturating_sub(2 * (took.as_secs() / BEAT + 1)),
             subscriptions_before: subscriptions - own,
             subscriptions_after,
             published: delays.len(),

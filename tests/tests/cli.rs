@@ -384,3 +384,57 @@ async fn logs_can_be_json() {
         assert!(event["level"].is_string() && event["timestamp"].is_string(), "{line}");
     }
 }
+
+// === doctor ===
+
+#[tokio::test]
+async fn doctor_tells_every_step() {
+    let gateway = Gateway::plain();
+    let (url, api) = (format!("{}/ws", gateway.client_ws()), gateway.api().to_owned());
+    let output = run(&["doctor", "--url", &url, "--api-url", &api]).await;
+    assert!(output.status.success(), "{}", err(&output));
+    let said = out(&output);
+    let steps: Vec<_> = said.lines().filter_map(|line| line.split(' ').next()).collect();
+    assert_eq!(steps, ["connected", "subscribed", "published", "received"], "{said}");
+}
+
+#[tokio::test]
+async fn doctor_says_which_step_fails() {
+    let digest = "0".repeat(64);
+    let gateway = Gateway::start(&format!(
+        "api: {{keys: [{{name: other, sha256: \"{digest}\", scopes: [publish]}}]}}"
+    ));
+    let (url, api) = (format!("{}/ws", gateway.client_ws()), gateway.api().to_owned());
+    let output = run(&["doctor", "--url", &url, "--api-url", &api, "--api-key", "mine"]).await;
+    assert_eq!(output.status.code(), Some(1), "{}", err(&output));
+    assert!(out(&output).contains("subscribed"), "{}", out(&output));
+    assert!(err(&output).contains("(unauthorized)"), "{}", err(&output));
+
+    let nowhere = run(&["doctor", "--url", "ws://127.0.0.1:1/ws"]).await;
+    assert_eq!(nowhere.status.code(), Some(3), "{}", err(&nowhere));
+    assert_eq!(out(&nowhere), "");
+}
+
+#[tokio::test]
+async fn doctor_waits_for_a_gateway() {
+    let gateway = Gateway::plain();
+    // A port that is free now, and leads to the gateway in a moment.
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let url = format!("ws://{free}/ws");
+    let arguments = ["doctor", "--wait", "20s", "--url", &url, "--api-url", gateway.api()];
+    let mut child = command(&arguments).spawn().expect("it runs");
+    let mut notes = BufReader::new(child.stderr.take().unwrap()).lines();
+    let note = patiently("a note", notes.next_line()).await.unwrap().unwrap();
+    assert!(note.starts_with("waiting: "), "{note}");
+
+    let target = gateway.client_address().to_owned();
+    let listener = tokio::net::TcpListener::bind(free).await.unwrap();
+    tokio::spawn(async move {
+        let (mut near, _) = listener.accept().await.unwrap();
+        let mut far = tokio::net::TcpStream::connect(&target).await.unwrap();
+        let _ = tokio::io::copy_bidirectional(&mut near, &mut far).await;
+    });
+    let output = patiently("the doctor", child.wait_with_output()).await.unwrap();
+    assert!(output.status.success());
+    assert!(out(&output).contains("received"), "{}", out(&output));
+}

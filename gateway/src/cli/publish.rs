@@ -48,6 +48,24 @@ pub struct Publish {
 // === impl Publish ===
 
 impl Publish {
+    /// A plain publication through this API.
+    pub(super) fn at(api_url: &str, api_key: Option<&str>) -> Self {
+        Self {
+            words: Vec::new(),
+            event: None,
+            id: None,
+            ttl: None,
+            user: None,
+            api_url: api_url.to_owned(),
+            api_key: api_key.map(str::to_owned),
+        }
+    }
+
+    /// Where the gateway's HTTP API is.
+    pub(super) fn api_url(&self) -> &str {
+        &self.api_url
+    }
+
     /// The channel, unless it goes to a user, and the data; or what should
     /// have been written.
     pub(super) fn target(&self) -> Result<(Option<&str>, &str), &'static str> {
@@ -83,7 +101,7 @@ struct Request<'a> {
 /// What the API says of it.
 #[derive(Debug, Default, Deserialize, PartialEq, Eq)]
 #[serde(default)]
-struct Receipt {
+pub(super) struct Receipt {
     offset: Option<String>,
     duplicate: bool,
     deduplicated: Option<bool>,
@@ -115,7 +133,12 @@ pub(super) async fn run(command: Publish) -> ExitCode {
     }
 }
 
-async fn publish(command: &Publish, channel: Option<&str>, data: &str) -> Result<Receipt, Failure> {
+/// Publishes `data`, which is JSON or text; `-` reads it from stdin.
+pub(super) async fn publish(
+    command: &Publish,
+    channel: Option<&str>,
+    data: &str,
+) -> Result<Receipt, Failure> {
     let data = if data == "-" {
         let mut bytes = Vec::new();
         std::io::stdin()

@@ -55,7 +55,7 @@ pub struct Subscribe {
     json: bool,
 }
 
-type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
+pub(super) type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
 /// How a connection ended.
 enum End {
@@ -182,7 +182,7 @@ fn may_retry(code: u16) -> bool {
     }
 }
 
-async fn connect(command: &Subscribe) -> Result<Socket, Failure> {
+pub(super) async fn connect(command: &Subscribe) -> Result<Socket, Failure> {
     let url = &command.url;
     let mut request = url.as_str().into_client_request().map_err(|_| {
         Failure::Refused(format!(
@@ -249,6 +249,25 @@ fn jitter(backoff: Duration) -> Duration {
 }
 
 // === impl Subscribe ===
+
+impl Subscribe {
+    /// To one channel, from now on.
+    pub(super) fn to(channel: &str, url: &str, token: Option<&str>) -> Self {
+        Self {
+            channels: vec![channel.to_owned()],
+            url: url.to_owned(),
+            token: token.map(str::to_owned),
+            since: None,
+            last: None,
+            json: false,
+        }
+    }
+
+    /// Where the gateway's plain WebSocket is.
+    pub(super) fn url(&self) -> &str {
+        &self.url
+    }
+}
 
 /// Without the token.
 impl std::fmt::Debug for Subscribe {

@@ -1,0 +1,264 @@
+//! Managed NATS.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::apps::v1::{
+    StatefulSet, StatefulSetPersistentVolumeClaimRetentionPolicy, StatefulSetSpec,
+    StatefulSetUpdateStrategy,
+};
+use k8s_openapi::api::core::v1::{
+    ConfigMapVolumeSource, Container, ContainerPort, EmptyDirVolumeSource, EnvVar, EnvVarSource,
+    ExecAction, HTTPGetAction, Lifecycle, LifecycleHandler, ObjectFieldSelector,
+    PersistentVolumeClaim, PersistentVolumeClaimSpec, PodSpec, PodTemplateSpec, Probe,
+    SecretKeySelector, TopologySpreadConstraint, Volume, VolumeMount, VolumeResourceRequirements,
+};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+
+use super::configmap::NATS_CONF;
+use super::{container_security, meta, nats as conf, pod_security, select};
+use crate::controller::names::{NATS, SECRETS, port};
+use crate::controller::plan::{ManagedPlan, Plan};
+use crate::crd::Retention;
+use crate::hash;
+
+/// Annotation of the pod template: a change of it restarts the servers.
+const CONFIG: &str = "pushcluster.io/config";
+/// Name of the volume claim; claims are called `data-<pod>`.
+pub const CLAIM: &str = "data";
+
+/// The NATS servers.
+pub fn nats(plan: &Plan, managed: &ManagedPlan) -> StatefulSet {
+    StatefulSet {
+        metadata: meta(plan, plan.names.nats(), NATS),
+        spec: Some(StatefulSetSpec {
+            replicas: Some(managed.replicas),
+            service_name: Some(plan.names.nats()),
+            selector: select(plan, NATS),
+            // All at once: a server alone is never healthy in a cluster.
+            // Updates still go one by one, each when the one before is ready.
+            pod_management_policy: Some("Parallel".to_owned()),
+            update_strategy: Some(StatefulSetUpdateStrategy {
+                type_: Some("RollingUpdate".to_owned()),
+                ..StatefulSetUpdateStrategy::default()
+            }),
+            min_ready_seconds: Some(10),
+            revision_history_limit: Some(3),
+            persistent_volume_claim_retention_policy: Some(
+                StatefulSetPersistentVolumeClaimRetentionPolicy {
+                    when_deleted: Some(
+                        match managed.retention {
+                            Retention::Retain => "Retain",
+                            Retention::Delete => "Delete",
+                        }
+                        .to_owned(),
+                    ),
+                    when_scaled: Some("Retain".to_owned()),
+                },
+            ),
+            template: template(plan, managed),
+            volume_claim_templates: Some(vec![claim(plan, managed)]),
+            ..StatefulSetSpec::default()
+        }),
+        ..StatefulSet::default()
+    }
+}
+
+fn template(plan: &Plan, managed: &ManagedPlan) -> PodTemplateSpec {
+    let pod = plan.spec.pod.clone().unwrap_or_default();
+    let config = hash::short(conf::config(plan, managed).as_bytes());
+    PodTemplateSpec {
+        metadata: Some(ObjectMeta {
+            labels: Some(plan.names.labels(NATS)),
+            annotations: Some(BTreeMap::from([
+                (CONFIG.to_owned(), config),
+                (SECRETS.to_owned(), plan.nats_secrets_hash.clone()),
+            ])),
+            ..ObjectMeta::default()
+        }),
+        spec: Some(PodSpec {
+            service_account_name: Some(plan.names.nats()),
+            automount_service_account_token: Some(false),
+            enable_service_links: Some(false),
+            host_network: Some(false),
+            host_pid: Some(false),
+            host_ipc: Some(false),
+            share_process_namespace: Some(false),
+            restart_policy: Some("Always".to_owned()),
+            dns_policy: Some("ClusterFirst".to_owned()),
+            security_context: Some(pod_security()),
+            // Lame duck takes 10 s and 30 s.
+            termination_grace_period_seconds: Some(60),
+            image_pull_secrets: (!plan.image.secrets.is_empty())
+                .then(|| plan.image.secrets.clone()),
+            node_selector: (!pod.node_selector.is_empty()).then_some(pod.node_selector),
+            tolerations: (!pod.tolerations.is_empty()).then_some(pod.tolerations),
+            priority_class_name: pod.priority_class_name.filter(|name| !name.is_empty()),
+            topology_spread_constraints: Some(vec![TopologySpreadConstraint {
+                max_skew: 1,
+                topology_key: "kubernetes.io/hostname".to_owned(),
+                when_unsatisfiable: "ScheduleAnyway".to_owned(),
+                label_selector: Some(select(plan, NATS)),
+                ..TopologySpreadConstraint::default()
+            }]),
+            containers: vec![container(plan, managed)],
+            volumes: Some(vec![
+                Volume {
+                    name: "config".to_owned(),
+                    config_map: Some(ConfigMapVolumeSource {
+                        name: plan.names.nats(),
+                        default_mode: Some(0o444),
+                        optional: Some(false),
+                        items: None,
+                    }),
+                    ..Volume::default()
+                },
+                Volume {
+                    name: "run".to_owned(),
+                    empty_dir: Some(EmptyDirVolumeSource::default()),
+                    ..Volume::default()
+                },
+            ]),
+            ..PodSpec::default()
+        }),
+    }
+}
+
+fn container(plan: &Plan, managed: &ManagedPlan) -> Container {
+    let mut args = vec!["-c".to_owned(), format!("/etc/nats/{NATS_CONF}")];
+    if managed.replicas > 1 {
+        let routes: Vec<_> = plan
+            .nats_hosts(managed)
+            .map(|host| format!("nats://route:$(ROUTE_PASSWORD)@{host}:{}", port::NATS_ROUTE))
+            .collect();
+        args.extend(["--routes".to_owned(), routes.join(",")]);
+    }
+    let names = &plan.names;
+    Container {
+        name: "nats".to_owned(),
+        image: Some(managed.image.clone()),
+        image_pull_policy: Some("IfNotPresent".to_owned()),
+        command: Some(vec!["/nats-server".to_owned()]),
+        args: Some(args),
+        env: Some(vec![
+            EnvVar {
+                name: "POD_NAME".to_owned(),
+                value_from: Some(EnvVarSource {
+                    field_ref: Some(ObjectFieldSelector {
+                        api_version: Some("v1".to_owned()),
+                        field_path: "metadata.name".to_owned(),
+                    }),
+                    ..EnvVarSource::default()
+                }),
+                ..EnvVar::default()
+            },
+            secret("GATEWAY_PASSWORD", names.nats_gateway(), "password"),
+            secret("APP_PASSWORD", names.nats_app(), "password"),
+            secret("ROUTE_PASSWORD", names.internal(), "nats-route"),
+            secret("SYSTEM_PASSWORD", names.internal(), "nats-system"),
+        ]),
+        ports: Some(
+            [("nats", port::NATS), ("cluster", port::NATS_ROUTE), ("monitor", port::NATS_MONITOR)]
+                .map(|(name, port)| ContainerPort {
+                    name: Some(name.to_owned()),
+                    container_port: port,
+                    protocol: Some("TCP".to_owned()),
+                    ..ContainerPort::default()
+                })
+                .to_vec(),
+        ),
+        resources: Some(managed.resources.clone()),
+        // Ready for the first time when its streams are.
+        startup_probe: Some(probe("/healthz", 2, 150)),
+        readiness_probe: Some(probe("/healthz?js-server-only=true", 5, 3)),
+        liveness_probe: Some(probe("/healthz?js-enabled-only=true", 15, 4)),
+        // Clients and leaders move before the server goes; a SIGTERM during
+        // that changes nothing.
+        lifecycle: Some(Lifecycle {
+            pre_stop: Some(LifecycleHandler {
+                exec: Some(ExecAction {
+                    command: Some(vec![
+                        "/nats-server".to_owned(),
+                        "--signal".to_owned(),
+                        "ldm=/run/nats/nats.pid".to_owned(),
+                    ]),
+                }),
+                ..LifecycleHandler::default()
+            }),
+            ..Lifecycle::default()
+        }),
+        security_context: Some(container_security()),
+        volume_mounts: Some(vec![
+            mount("config", "/etc/nats", true),
+            mount("run", "/run/nats", false),
+            mount(CLAIM, "/data", false),
+        ]),
+        termination_message_policy: Some("FallbackToLogsOnError".to_owned()),
+        ..Container::default()
+    }
+}
+
+fn claim(plan: &Plan, managed: &ManagedPlan) -> PersistentVolumeClaim {
+    PersistentVolumeClaim {
+        metadata: ObjectMeta {
+            name: Some(CLAIM.to_owned()),
+            labels: Some(plan.names.labels(NATS)),
+            ..ObjectMeta::default()
+        },
+        spec: Some(PersistentVolumeClaimSpec {
+            access_modes: Some(vec!["ReadWriteOnce".to_owned()]),
+            storage_class_name: managed.class.clone(),
+            volume_mode: Some("Filesystem".to_owned()),
+            resources: Some(VolumeResourceRequirements {
+                requests: Some(BTreeMap::from([(
+                    "storage".to_owned(),
+                    Quantity(managed.size.clone()),
+                )])),
+                limits: None,
+            }),
+            ..PersistentVolumeClaimSpec::default()
+        }),
+        ..PersistentVolumeClaim::default()
+    }
+}
+
+fn secret(variable: &str, name: String, key: &str) -> EnvVar {
+    EnvVar {
+        name: variable.to_owned(),
+        value_from: Some(EnvVarSource {
+            secret_key_ref: Some(SecretKeySelector {
+                name,
+                key: key.to_owned(),
+                optional: Some(false),
+            }),
+            ..EnvVarSource::default()
+        }),
+        ..EnvVar::default()
+    }
+}
+
+fn mount(name: &str, path: &str, read_only: bool) -> VolumeMount {
+    VolumeMount {
+        name: name.to_owned(),
+        mount_path: path.to_owned(),
+        read_only: Some(read_only),
+        ..VolumeMount::default()
+    }
+}
+
+fn probe(path: &str, period: i32, failures: i32) -> Probe {
+    Probe {
+        http_get: Some(HTTPGetAction {
+            path: Some(path.to_owned()),
+            port: IntOrString::String("monitor".to_owned()),
+            scheme: Some("HTTP".to_owned()),
+            ..HTTPGetAction::default()
+        }),
+        period_seconds: Some(period),
+        timeout_seconds: Some(5),
+        failure_threshold: Some(failures),
+        success_threshold: Some(1),
+        ..Probe::default()
+    }
+}

@@ -1,0 +1,121 @@
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use serde_json::json;
+
+use crate::controller::build::tests::{cluster, found, plan_with};
+use crate::controller::validate::{Defaults, validate};
+
+#[test]
+fn an_open_manifest_lets_everybody_in_and_only_apps_publish() {
+    let plan = plan_with(
+        json!({"channels": [{"match": "a"}, {"match": "b", "clientPublish": true}]}),
+        &[],
+    )
+    .unwrap();
+    assert_eq!(plan.config.boot["PUSH_AUTH_ANONYMOUS"], "true");
+    let file: serde_json::Value = serde_saphyr::from_str(&plan.config.file).unwrap();
+    assert_eq!(
+        file["channels"],
+        json!([
+            {"match": "a", "clientPublish": false, "slowConsumer": "disconnect"},
+            {"match": "b", "clientPublish": true, "slowConsumer": "disconnect"},
+            {"match": ">", "clientPublish": false, "slowConsumer": "disconnect"},
+        ])
+    );
+
+    let said = plan_with(json!({"auth": {"anonymous": true}}), &[]).unwrap();
+    let file: serde_json::Value = serde_saphyr::from_str(&said.config.file).unwrap();
+    assert_eq!(file["channels"], json!([]), "who says so gets what the gateway does");
+}
+
+#[test]
+fn a_gateway_would_take_it() {
+    // `config::render` loads it as a gateway does; what a person can write
+    // goes through.
+    let spec = json!({
+        "auth": {
+            "jwt": {"publicKey": {"name": "keys", "key": "pem"}, "issuer": "i", "algorithms": ["RS256"]},
+            "apiKeysSecret": {"name": "api"},
+        },
+        "gateway": {
+            "client": {"allowedOrigins": ["https://a.example.com"]},
+            "socketio": {"recovery": false, "namespaces": ["/", "/admin"], "pingInterval": "10s"},
+            "log": {"level": "debug", "format": "json"},
+        },
+        "channels": [{"match": "orders.>", "history": {"maxMessages": 10, "maxAge": "1h"}}],
+    });
+    let keys = "- {name: shop, sha256: 2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b, scopes: [publish]}";
+    let pem = "-----BEGIN PUBLIC KEY-----\nx\n-----END PUBLIC KEY-----";
+    let plan = plan_with(spec, &[("keys", "pem", pem), ("api", "keys.yaml", keys)]).unwrap();
+    assert_eq!(plan.config.boot["PUSH_SOCKETIO_RECOVERY"], "false");
+    assert_eq!(plan.config.boot["PUSH_SOCKETIO_NAMESPACES"], r#"["/","/admin"]"#);
+    assert_eq!(plan.config.from_secrets["PUSH_AUTH_JWT_PUBLIC_KEY"].name, "keys");
+    assert!(!plan.config.boot.contains_key("PUSH_AUTH_JWT_PUBLIC_KEY"));
+    assert!(plan.config.file.contains("name: shop"));
+}
+
+#[test]
+fn what_a_gateway_would_refuse_is_said_in_the_manifests_words() {
+    let message =
+        |spec, users: &[(&str, &str, &str)]| plan_with(spec, users).unwrap_err().to_string();
+    let crossing = json!({"channels": [
+        {"match": "a.*", "history": {"maxMessages": 1, "maxAge": "1h"}},
+        {"match": "*.b", "history": {"maxMessages": 1, "maxAge": "1h"}},
+    ]});
+    let text = message(crossing, &[]);
+    assert!(text.starts_with("spec.channels[1].match: "), "{text}");
+
+    let keys = json!({"auth": {"apiKeysSecret": {"name": "api"}}});
+    let text = message(keys.clone(), &[("api", "keys.yaml", "hello")]);
+    assert!(text.starts_with("Secret \"api\", key \"keys.yaml\""), "{text}");
+    assert!(!text.contains("hello"), "it may be a key");
+    let text = message(keys.clone(), &[("api", "keys.yaml", "[]")]);
+    assert!(text.contains("no app could publish"), "{text}");
+    let text = message(keys.clone(), &[("api", "other", "x")]);
+    assert!(text.contains("Secret \"api\" has no key \"keys.yaml\""), "{text}");
+    let text = message(keys, &[]);
+    assert!(text.contains("there is no Secret \"api\""), "{text}");
+}
+
+#[test]
+fn the_hash_is_what_a_gateway_would_report() {
+    let cluster =
+        cluster(json!({"channels": [{"match": "a"}], "gateway": {"log": {"level": "debug"}}}));
+    let found = found(&cluster, &[]);
+    let defaults = Defaults {
+        gateway_image: "g".to_owned(),
+        nats_image: "n".to_owned(),
+        operator_namespace: None,
+    };
+    let config = validate(&cluster, &defaults, &found).unwrap().config;
+    let loaded =
+        super::load(&config.boot, &config.from_secrets, &found.values, &config.file).unwrap();
+    assert_eq!(loaded.log.level, "debug");
+    assert_eq!(config.expected_hash, Some(gateway::reload::config_hash(&loaded)));
+}
+
+#[test]
+fn the_generation_rises_with_the_streams_settings_only() {
+    let defaults = Defaults {
+        gateway_image: "g".to_owned(),
+        nats_image: "n".to_owned(),
+        operator_namespace: None,
+    };
+    let mut cluster = cluster(
+        json!({"channels": [{"match": "a", "history": {"maxMessages": 1, "maxAge": "1h"}}]}),
+    );
+    let mut found = found(&cluster, &[]);
+    let first = validate(&cluster, &defaults, &found).unwrap().config.stream;
+    found.stream = Some(first.clone());
+
+    cluster.metadata.generation = Some(8);
+    cluster.spec.replicas = 9;
+    let scaled = validate(&cluster, &defaults, &found).unwrap().config;
+    assert_eq!(scaled.stream, first, "gateways have nothing to read again");
+
+    cluster.metadata.generation = Some(9);
+    cluster.spec.channels[0].history.as_mut().unwrap().max_messages = 2;
+    let changed = validate(&cluster, &defaults, &found).unwrap().config;
+    assert!(changed.stream.1 > first.1);
+    assert!(changed.file.contains(&format!("generation: {}", changed.stream.1)));
+}

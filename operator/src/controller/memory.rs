@@ -1,0 +1,47 @@
+//! What the operator remembers of a `PushCluster` between two looks at it. All
+//! of it may be lost: it saves requests, and decides nothing.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::time::Instant;
+
+use super::gateways::Seen;
+use super::kinds::Kind;
+use crate::crd::PushClusterStatus;
+
+/// What is remembered of one `PushCluster`.
+#[derive(Debug, Default)]
+pub struct Memory {
+    /// Of each object what was applied last, and what it looked like then.
+    pub applied: HashMap<(Kind, String), Applied>,
+    /// The gateways' Deployment as it was wanted last.
+    pub gateways_as: Option<serde_json::Value>,
+    /// Objects of strangers, and when they were last found in the way.
+    pub conflicts: BTreeMap<(Kind, String), Instant>,
+    /// The operator's own Secrets: their version and content.
+    pub kept: HashMap<String, (String, BTreeMap<String, String>)>,
+    /// Users' Secrets: when they were read, and their content if they are there.
+    pub read: HashMap<String, (Instant, Option<BTreeMap<String, String>>)>,
+    /// What gateways said last, by the pod's name.
+    pub gateways: BTreeMap<String, Seen>,
+    /// When they were last asked.
+    pub asked: Option<Instant>,
+    /// Gateways' pods when all was as it should be, and the Deployment then.
+    pub settled: Option<(String, Vec<String>)>,
+    /// The status as it was last written, and when.
+    pub status: Option<(PushClusterStatus, Instant)>,
+    /// Failures in a row.
+    pub failures: u32,
+    /// Size to which claims were last grown.
+    pub claims: Option<String>,
+    /// What was said in Events and still holds, by reason and text.
+    pub said: HashSet<(&'static str, String)>,
+}
+
+/// What was applied last.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Applied {
+    /// Hash of what was wanted.
+    pub wanted: String,
+    /// What came of it; see [`super::live::Live::fingerprint`].
+    pub fingerprint: String,
+}

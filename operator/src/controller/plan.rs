@@ -1,0 +1,169 @@
+//! What a manifest asks for, with every default resolved: what builders see.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::{LocalObjectReference, ResourceRequirements};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+
+use super::names::Names;
+use crate::crd::{
+    CredentialsKind, CredentialsRef, NatsTls, PullPolicy, PushClusterSpec, Retention, SecretKey,
+};
+
+/// A valid manifest with defaults resolved.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Names of everything.
+    pub names: Names,
+    /// The owner of everything.
+    pub owner: OwnerReference,
+    /// The manifest's generation.
+    pub generation: i64,
+    /// As it was written; for what needs no default.
+    pub spec: PushClusterSpec,
+    /// Gateways.
+    pub replicas: i32,
+    /// The gateways' image.
+    pub image: ImagePlan,
+    /// The NATS behind them.
+    pub nats: NatsPlan,
+    /// First tokens of every NATS subject.
+    pub prefix: String,
+    /// Copies of what is stored.
+    pub stream_replicas: i32,
+    /// How long new clients are still accepted.
+    pub drain_delay: Duration,
+    /// Over how long clients are then disconnected.
+    pub drain_period: Duration,
+    /// Gateways that may drain at once.
+    pub max_draining: i32,
+    /// The gateways' configuration.
+    pub config: ConfigPlan,
+    /// A hash of the secrets that gateways read when they start.
+    pub secrets_hash: String,
+    /// A hash of the secrets that NATS servers read when they start.
+    pub nats_secrets_hash: String,
+    /// Where the operator runs, so that network policies let it in.
+    pub operator_namespace: Option<String>,
+}
+
+/// A container's image.
+#[derive(Clone, Debug)]
+pub struct ImagePlan {
+    /// Name and tag.
+    pub name: String,
+    /// When it is pulled.
+    pub policy: PullPolicy,
+    /// With which credentials.
+    pub secrets: Vec<LocalObjectReference>,
+}
+
+/// The NATS behind the gateways.
+#[derive(Clone, Debug)]
+pub enum NatsPlan {
+    /// The operator's own.
+    Managed(ManagedPlan),
+    /// Somebody else's.
+    External(ExternalPlan),
+}
+
+/// NATS servers that the operator runs.
+#[derive(Clone, Debug)]
+pub struct ManagedPlan {
+    /// Servers.
+    pub replicas: i32,
+    /// Their image.
+    pub image: String,
+    /// Size of each one's volume as its claim's template has it, which can't
+    /// change.
+    pub size: String,
+    /// Size of each one's volume as the manifest has it.
+    pub wanted_size: String,
+    /// The same in bytes.
+    pub size_bytes: u64,
+    /// Storage class; the default one when absent.
+    pub class: Option<String>,
+    /// What becomes of volumes.
+    pub retention: Retention,
+    /// What the container may use.
+    pub resources: ResourceRequirements,
+}
+
+/// NATS servers that are there already.
+#[derive(Clone, Debug)]
+pub struct ExternalPlan {
+    /// Where.
+    pub url: String,
+    /// How gateways log in.
+    pub credentials: Option<(CredentialsKind, CredentialsRef)>,
+    /// TLS.
+    pub tls: Option<NatsTls>,
+}
+
+/// The gateways' configuration, in the three ways in which it reaches them.
+#[derive(Clone, Debug, Default)]
+pub struct ConfigPlan {
+    /// Environment variables: what needs a restart.
+    pub boot: BTreeMap<String, String>,
+    /// Hash of `boot`, in the `ConfigMap`'s name.
+    pub boot_hash: String,
+    /// Environment variables whose values are in Secrets.
+    pub from_secrets: BTreeMap<String, SecretKey>,
+    /// The file: what reloads.
+    pub file: String,
+    /// What the stream's settings follow from, as a hash, and the generation
+    /// that they have.
+    pub stream: (String, u64),
+    /// What a gateway of the operator's own version reports once it has
+    /// loaded all of it.
+    pub expected_hash: Option<String>,
+}
+
+// === impl Plan ===
+
+impl Plan {
+    /// From SIGTERM to SIGKILL: the drain and 15 s for what is left.
+    pub fn grace(&self) -> Duration {
+        self.drain_delay + self.drain_period + Duration::from_secs(15)
+    }
+
+    /// How long a new gateway must be ready before the next one may drain.
+    pub fn min_ready(&self) -> Duration {
+        self.drain_delay + self.drain_period
+    }
+
+    /// The JetStream stream's name.
+    pub fn stream(&self) -> String {
+        format!("PUSH_{}", self.prefix.replace('.', "_"))
+    }
+
+    /// Whether the operator runs NATS.
+    pub fn managed_nats(&self) -> Option<&ManagedPlan> {
+        match &self.nats {
+            NatsPlan::Managed(managed) => Some(managed),
+            NatsPlan::External(_) => None,
+        }
+    }
+
+    /// The NATS servers' addresses as clients dial them.
+    pub fn nats_url(&self) -> String {
+        match &self.nats {
+            NatsPlan::External(external) => external.url.clone(),
+            NatsPlan::Managed(managed) => {
+                let servers: Vec<_> = self
+                    .nats_hosts(managed)
+                    .map(|host| format!("nats://{host}:{}", super::names::port::NATS))
+                    .collect();
+                servers.join(",")
+            }
+        }
+    }
+
+    /// Each managed server's name in DNS.
+    pub fn nats_hosts(&self, managed: &ManagedPlan) -> impl Iterator<Item = String> {
+        let name = self.names.nats();
+        let service = self.names.host(&name);
+        (0..managed.replicas).map(move |index| format!("{name}-{index}.{service}"))
+    }
+}

@@ -1,0 +1,412 @@
+//! One look at one `PushCluster`: fetch → validate → build → apply → status.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use k8s_openapi::jiff::Timestamp;
+use kube::api::{Api, DynamicObject, Patch, PatchParams};
+use kube::runtime::controller::Action;
+use kube::{Resource as _, ResourceExt as _};
+use serde_json::{Value, json};
+
+use super::apply::{self, Outcome};
+use super::build::{self, Capable};
+use super::context::Context;
+use super::fetch::{self, FetchError};
+use super::gateways::{self, EVERY};
+use super::kinds::Kind;
+use super::memory::Memory;
+use super::names::{ACCEPTING, DELETION_COST, MANAGER, NUDGED, Names, RECONCILE};
+use super::plan::Plan;
+use super::status::{self, View};
+use super::validate::{Invalid, validate};
+use super::world::World;
+use crate::crd::{PushCluster, PushClusterStatus, SecretKey};
+use crate::events::{self, Say};
+
+#[cfg(test)]
+mod tests;
+
+/// Without any reason to, each is looked at so often.
+const RESYNC: Duration = Duration::from_mins(10);
+
+/// Why a look at one failed. It is looked at again, ever more rarely.
+#[derive(Debug, thiserror::Error)]
+pub enum ReconcileError {
+    /// Something could not be read or made.
+    #[error(transparent)]
+    Fetch(#[from] FetchError),
+    /// An object can't be written.
+    #[error(transparent)]
+    Build(#[from] build::BuildError),
+    /// Some objects could not be changed.
+    #[error("{0}")]
+    Apply(String),
+    /// The status could not be written.
+    #[error("the status cannot be written: {}", apply::words(.0))]
+    Status(#[source] kube::Error),
+}
+
+// === impl ReconcileError ===
+
+impl ReconcileError {
+    /// In metrics.
+    pub fn label(&self) -> &'static str {
+        match self {
+            Self::Fetch(_) => "fetch",
+            Self::Build(_) => "build",
+            Self::Apply(_) => "apply",
+            Self::Status(_) => "status",
+        }
+    }
+}
+
+/// Looks at one and puts it right.
+pub async fn reconcile(
+    object: Arc<DynamicObject>,
+    context: Arc<Context>,
+) -> Result<Action, ReconcileError> {
+    let names =
+        Names { namespace: object.namespace().unwrap_or_default(), name: object.name_any() };
+    let uid = object.uid().unwrap_or_default();
+    if object.meta().deletion_timestamp.is_some() {
+        // Everything goes with its owner.
+        return Ok(Action::await_change());
+    }
+    let started = Instant::now();
+    let mut memory = context.take(&names, &uid);
+    let result = look(&object, &context, &mut memory).await;
+    memory.failures = if result.is_ok() { 0 } else { memory.failures.saturating_add(1) };
+    let failures = memory.failures;
+    context.keep(names.clone(), uid, memory);
+    let label = result.as_ref().err().map_or("ok", ReconcileError::label);
+    context.metrics.reconciled(label, started.elapsed());
+    match result {
+        Ok(action) => Ok(action),
+        // Each by itself: one that can't be carried out slows no other down.
+        Err(error) => {
+            tracing::warn!(cluster = %names, failures, "{error}");
+            Ok(Action::requeue(backoff(failures)))
+        }
+    }
+}
+
+/// 1 s, 2 s, 4 s … 2 minutes.
+fn backoff(failures: u32) -> Duration {
+    Duration::from_secs(1 << failures.clamp(1, 8).saturating_sub(1)).min(Duration::from_mins(2))
+}
+
+async fn look(
+    object: &DynamicObject,
+    context: &Context,
+    memory: &mut Memory,
+) -> Result<Action, ReconcileError> {
+    let names =
+        Names { namespace: object.namespace().unwrap_or_default(), name: object.name_any() };
+    let cluster: PushCluster = match read(object) {
+        Ok(cluster) => cluster,
+        Err(message) => {
+            unreadable(context, object, memory, &message).await?;
+            return Ok(Action::await_change());
+        }
+    };
+    if cluster.annotations().get(RECONCILE).is_some_and(|value| value == "disabled") {
+        let status = status::paused(&cluster, &now());
+        write(context, &cluster, status, memory).await?;
+        return Ok(Action::await_change());
+    }
+    let fetched = fetch::fetch(context, &cluster, memory).await;
+    let found = match fetched {
+        Ok(found) => found,
+        Err(error) => {
+            // What is there still runs; say what is wrong with the rest.
+            let mut outcome = Outcome::default();
+            if let FetchError::Conflict(conflict) = &error {
+                outcome.conflicts.push(conflict.clone());
+            }
+            let plan = Err(&Invalid::Spec(error.to_string()));
+            report(context, &cluster, plan, &outcome, Capable::default(), memory).await?;
+            return match error {
+                FetchError::Conflict(_) => Ok(Action::requeue(Duration::from_mins(1))),
+                other => Err(other.into()),
+            };
+        }
+    };
+    let plan = match validate(&cluster, &context.defaults, &found) {
+        Ok(plan) => plan,
+        Err(invalid) => {
+            ask(context, &names, None, memory).await;
+            let outcome = Outcome::default();
+            report(context, &cluster, Err(&invalid), &outcome, Capable::default(), memory).await?;
+            // A missing Secret may come; nothing tells when.
+            return Ok(Action::requeue(EVERY));
+        }
+    };
+    let optional = plan.spec.http_route.is_some()
+        || plan.spec.monitoring.as_ref().is_some_and(|m| m.pod_monitor == Some(true));
+    let capable = if optional { context.capable().await } else { Capable::default() };
+    let desired = build::all(&plan, capable)?;
+
+    let token = found
+        .values
+        .get(&SecretKey { name: names.internal(), key: super::secrets::ADMIN_TOKEN.to_owned() });
+    ask(context, &names, token.map(String::as_str), memory).await;
+    before_scale_down(context, &plan, memory).await;
+    let pods = context.world.pods(&names);
+    let outcome = apply::apply(context, &plan, &desired, &pods, memory).await;
+    steer(context, &plan, memory).await;
+    nudge(context, &plan, &pods, memory).await;
+    report(context, &cluster, Ok(&plan), &outcome, capable, memory).await?;
+
+    if let Some(error) = outcome.errors.first() {
+        return Err(ReconcileError::Apply(error.to_string()));
+    }
+    let again = if outcome.deleting {
+        Duration::from_secs(2)
+    } else if !pods.is_empty() || !memory.conflicts.is_empty() {
+        EVERY
+    } else if !memory.read.is_empty() {
+        Duration::from_mins(1)
+    } else {
+        RESYNC
+    };
+    Ok(Action::requeue(again))
+}
+
+/// The manifest as a type. A newer version's definition may have fields that
+/// this one does not know.
+fn read(object: &DynamicObject) -> Result<PushCluster, String> {
+    let mut value = serde_json::to_value(object).map_err(|error| error.to_string())?;
+    if value.get("spec").is_none_or(Value::is_null) {
+        value["spec"] = json!({});
+    }
+    serde_json::from_value(value).map_err(|error| error.to_string())
+}
+
+/// Asks gateways, not more often than it is worth.
+async fn ask(context: &Context, names: &Names, token: Option<&str>, memory: &mut Memory) {
+    let pods = context.world.pods(names);
+    memory.gateways.retain(|name, _| pods.iter().any(|pod| pod.name == *name));
+    let due = memory.asked.is_none_or(|when| when.elapsed() + Duration::from_secs(1) >= EVERY);
+    let unknown =
+        |pod: &super::live::PodLive| pod.ip.is_some() && !memory.gateways.contains_key(&pod.name);
+    if due {
+        memory.gateways = gateways::ask(&context.http, &pods, token).await;
+        memory.asked = Some(Instant::now());
+    } else if pods.iter().any(unknown) {
+        let new: Vec<_> = pods.iter().filter(|pod| unknown(pod)).cloned().collect();
+        let seen = gateways::ask(&context.http, &new, token).await;
+        memory.gateways.extend(seen);
+    }
+}
+
+/// A Deployment that shrinks deletes the pods that cost least.
+async fn before_scale_down(context: &Context, plan: &Plan, memory: &Memory) {
+    let live = context.world.get(Kind::Deployment, &plan.names.namespace, &plan.names.name);
+    let shrinks =
+        live.and_then(|live| live.workload).is_some_and(|gateways| gateways.wanted > plan.replicas);
+    if !shrinks {
+        return;
+    }
+    let pods = context.world.pods(&plan.names);
+    for (pod, cost) in gateways::deletion_costs(&pods, &memory.gateways) {
+        let patch = json!({"metadata": {"annotations": {DELETION_COST: cost.to_string()}}});
+        patch_pod(context, &plan.names, &pod, &patch).await;
+    }
+}
+
+/// Steers new clients to the gateways that should get them.
+async fn steer(context: &Context, plan: &Plan, memory: &Memory) {
+    let full = plan.spec.limits.keys.get("connections").and_then(Value::as_u64);
+    let full = full.unwrap_or(gateway_config::Limits::default().connections as u64);
+    let pods = context.world.pods(&plan.names);
+    for (pod, accepting) in gateways::accepting(&pods, &memory.gateways, full) {
+        tracing::info!(cluster = %plan.names, pod, accepting, "new clients are steered");
+        let patch = json!({"metadata": {"labels": {ACCEPTING: accepting.to_string()}}});
+        patch_pod(context, &plan.names, &pod, &patch).await;
+    }
+}
+
+/// Has Kubernetes update the mounted file at once: it looks at a pod's mounts
+/// when the pod changes, and else every minute or so. Once for each file, and
+/// only where a gateway says that it has another.
+async fn nudge(context: &Context, plan: &Plan, pods: &[super::live::PodLive], memory: &Memory) {
+    let Some(expected) = &plan.config.expected_hash else { return };
+    let file = crate::hash::short(plan.config.file.as_bytes());
+    let late = pods.iter().filter(|pod| {
+        !pod.deleting
+            && pod.boot.as_ref() == Some(&plan.config.boot_hash)
+            && pod.nudged.as_ref() != Some(&file)
+            && matches!(memory.gateways.get(&pod.name), Some(gateways::Seen::Status(status))
+                if status.version == status::VERSION && status.config_hash != *expected)
+    });
+    for pod in late {
+        let patch = json!({"metadata": {"annotations": {NUDGED: file}}});
+        patch_pod(context, &plan.names, &pod.name, &patch).await;
+    }
+}
+
+async fn patch_pod(context: &Context, names: &Names, pod: &str, patch: &Value) {
+    let api: Api<Pod> = Api::namespaced(context.client.clone(), &names.namespace);
+    let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
+    context.metrics.request_of("patch", "Pod");
+    if let Err(error) = api.patch_metadata(pod, &params, &Patch::Merge(patch)).await {
+        tracing::warn!(cluster = %names, pod, "the pod cannot be labelled: {}", apply::words(&error));
+    }
+}
+
+/// Writes the status, and says in Events what a person must know.
+async fn report(
+    context: &Context,
+    cluster: &PushCluster,
+    plan: Result<&Plan, &Invalid>,
+    outcome: &Outcome,
+    capable: Capable,
+    memory: &mut Memory,
+) -> Result<(), ReconcileError> {
+    let names = Names::of(cluster);
+    let workload = |kind, name: &str| {
+        let live = context.world.get(kind, &names.namespace, name)?;
+        live.workload.filter(|_| live.owner == cluster.uid())
+    };
+    let pods = context.world.pods(&names);
+    let fingerprint = context
+        .world
+        .get(Kind::Deployment, &names.namespace, &names.name)
+        .map(|live| live.fingerprint)
+        .unwrap_or_default();
+    let gone = gone(memory.settled.as_ref(), &fingerprint, &pods);
+    let now = now();
+    let view = View {
+        cluster,
+        plan,
+        gateways: workload(Kind::Deployment, &names.name),
+        servers: workload(Kind::StatefulSet, &names.nats()),
+        pods: &pods,
+        seen: &memory.gateways,
+        gone: &gone,
+        outcome,
+        failed: None,
+        capable,
+        now: now.0.as_second(),
+    };
+    let status = status::status(&view, &now);
+    let said = events::all(cluster, &view, &status);
+    if status::is_settled(&status) {
+        let all = pods.iter().filter(|pod| !pod.deleting).map(|pod| pod.name.clone());
+        memory.settled = Some((fingerprint, all.collect()));
+    }
+    say(context, cluster, said, memory).await;
+    write(context, cluster, status, memory).await
+}
+
+/// Pods that were there when all was well, and are no more although nothing of
+/// the Deployment has changed.
+fn gone(
+    settled: Option<&(String, Vec<String>)>,
+    fingerprint: &str,
+    pods: &[super::live::PodLive],
+) -> Vec<String> {
+    let Some((_, names)) = settled.filter(|(before, _)| before == fingerprint) else {
+        return Vec::new();
+    };
+    let stays = |name: &String| pods.iter().any(|pod| pod.name == *name && !pod.deleting);
+    names.iter().filter(|name| !stays(name)).cloned().collect()
+}
+
+async fn say(context: &Context, cluster: &PushCluster, said: Vec<Say>, memory: &mut Memory) {
+    memory
+        .said
+        .retain(|(reason, note)| said.iter().any(|say| say.reason == *reason && say.note == *note));
+    let reference = cluster.object_ref(&());
+    for say in said {
+        if !memory.said.insert((say.reason, say.note.clone())) {
+            continue;
+        }
+        if let Err(error) = context.recorder.publish(&say, &reference).await {
+            tracing::warn!("an Event cannot be written: {}", apply::words(&error));
+        }
+    }
+}
+
+/// Writes a status if it is news.
+async fn write(
+    context: &Context,
+    cluster: &PushCluster,
+    mut status: PushClusterStatus,
+    memory: &mut Memory,
+) -> Result<(), ReconcileError> {
+    let written = memory.status.as_ref().map(|(status, when)| (status.clone(), when.elapsed()));
+    let (before, since) = written
+        .or_else(|| Some((cluster.status.clone()?, Duration::MAX)))
+        .unwrap_or((PushClusterStatus::default(), Duration::MAX));
+    // Transition times follow what was written last, not what a watch has shown.
+    keep_times(&before.conditions, &mut status.conditions);
+    if !status::is_news(&before, &mut status, since) {
+        return Ok(());
+    }
+    let names = Names::of(cluster);
+    let api: Api<PushCluster> = Api::namespaced(context.client.clone(), &names.namespace);
+    let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
+    context.metrics.request_of("patch", "PushCluster");
+    match api.patch_status(&names.name, &params, &Patch::Merge(json!({"status": status}))).await {
+        Ok(_) => {}
+        // Deleted in between.
+        Err(kube::Error::Api(answer)) if answer.code == 404 => return Ok(()),
+        Err(error) => return Err(ReconcileError::Status(error)),
+    }
+    memory.status = Some((status, Instant::now()));
+    Ok(())
+}
+
+fn keep_times(before: &[Condition], now: &mut [Condition]) {
+    for condition in now {
+        if let Some(old) =
+            before.iter().find(|old| old.type_ == condition.type_ && old.status == condition.status)
+        {
+            condition.last_transition_time = old.last_transition_time.clone();
+        }
+    }
+}
+
+/// A manifest that this version can't read: only its status is touched.
+async fn unreadable(
+    context: &Context,
+    object: &DynamicObject,
+    memory: &mut Memory,
+    message: &str,
+) -> Result<(), ReconcileError> {
+    let names =
+        Names { namespace: object.namespace().unwrap_or_default(), name: object.name_any() };
+    let message = format!(
+        "the manifest cannot be read: {message}; is the operator older than the definition?"
+    );
+    tracing::warn!(cluster = %names, "{message}");
+    let condition = Condition {
+        type_: "Ready".to_owned(),
+        status: "False".to_owned(),
+        reason: "InvalidManifest".to_owned(),
+        message,
+        last_transition_time: now(),
+        observed_generation: object.meta().generation,
+    };
+    let status = json!({"observedGeneration": object.meta().generation, "conditions": [condition]});
+    let resource = World::clusters();
+    let api: Api<DynamicObject> =
+        Api::namespaced_with(context.client.clone(), &names.namespace, &resource);
+    let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
+    memory.status = None;
+    context.metrics.request_of("patch", "PushCluster");
+    api.patch_status(&names.name, &params, &Patch::Merge(json!({"status": status})))
+        .await
+        .map_err(ReconcileError::Status)?;
+    Ok(())
+}
+
+fn now() -> Time {
+    // Kubernetes keeps whole seconds.
+    let now = Timestamp::now();
+    Time(Timestamp::from_second(now.as_second()).unwrap_or(now))
+}

@@ -1,0 +1,223 @@
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use k8s_openapi::jiff::Timestamp;
+use serde_json::json;
+
+use super::{View, is_news, status};
+use crate::controller::apply::{Conflict, Outcome};
+use crate::controller::build::Capable;
+use crate::controller::build::tests::{cluster, plan_with};
+use crate::controller::gateways::{GatewayStatus, NatsSeen, Seen};
+use crate::controller::kinds::Kind;
+use crate::controller::live::{PodLive, Workload};
+use crate::controller::validate::Invalid;
+use crate::crd::PushClusterStatus;
+
+const URL: &str = "nats://nats.example.com:4222";
+
+/// A cluster of three gateways on external NATS, as it is when all is well.
+struct Scene {
+    gateways: Workload,
+    pods: Vec<PodLive>,
+    seen: BTreeMap<String, Seen>,
+    outcome: Outcome,
+    invalid: Option<Invalid>,
+}
+
+impl Scene {
+    fn well() -> Self {
+        let plan = plan_with(json!({"nats": {"external": {"url": URL}}}), &[]).unwrap();
+        let pods = ["a", "b", "c"]
+            .map(|name| PodLive { name: name.to_owned(), ready: true, ..PodLive::default() })
+            .to_vec();
+        let status = GatewayStatus {
+            version: super::VERSION.to_owned(),
+            connections: 100,
+            accepting: true,
+            config_hash: plan.config.expected_hash.unwrap(),
+            nats: NatsSeen { connected: true, error: None, version: Some("2.15.2".to_owned()) },
+            ..GatewayStatus::default()
+        };
+        let seen = pods.iter().map(|pod| (pod.name.clone(), Seen::Status(status.clone())));
+        Self {
+            gateways: Workload {
+                wanted: 3,
+                ready: 3,
+                updated: 3,
+                replicas: 3,
+                observed: true,
+                ..Workload::default()
+            },
+            seen: seen.collect(),
+            pods,
+            outcome: Outcome::default(),
+            invalid: None,
+        }
+    }
+
+    fn with(mut self, name: &str, change: impl Fn(&mut GatewayStatus)) -> Self {
+        if let Some(Seen::Status(status)) = self.seen.get_mut(name) {
+            change(status);
+        }
+        self
+    }
+
+    fn status(&self) -> PushClusterStatus {
+        let plan = plan_with(json!({"nats": {"external": {"url": URL}}}), &[]).unwrap();
+        let cluster = cluster(json!({"nats": {"external": {"url": URL}}}));
+        let view = View {
+            cluster: &cluster,
+            plan: self.invalid.as_ref().map_or(Ok(&plan), Err),
+            gateways: Some(self.gateways.clone()),
+            servers: None,
+            pods: &self.pods,
+            seen: &self.seen,
+            gone: &[],
+            outcome: &self.outcome,
+            failed: None,
+            capable: Capable::default(),
+            now: 1_000,
+        };
+        status(&view, &Time(Timestamp::UNIX_EPOCH))
+    }
+
+    fn condition(&self, kind: &str) -> Condition {
+        let all = self.status().conditions;
+        all.into_iter().find(|one| one.type_ == kind).unwrap_or_else(|| panic!("no {kind}"))
+    }
+}
+
+#[track_caller]
+fn says(condition: &Condition, status: &str, words: &str) {
+    assert_eq!(condition.status, status, "{condition:?}");
+    assert!(condition.message.contains(words), "{}", condition.message);
+}
+
+// The peer secret and the API key are drawn anew for every plan, so hashes of
+// two plans differ; what is compared here does not depend on it.
+#[test]
+fn all_is_well() {
+    let scene = Scene::well();
+    says(&scene.condition("Ready"), "True", "3 of 3 gateways are ready");
+    says(&scene.condition("NatsReady"), "True", URL);
+    says(&scene.condition("Progressing"), "False", "as the manifest wants");
+    says(&scene.condition("Degraded"), "False", "nothing is wrong");
+    let status = scene.status();
+    assert_eq!((status.connections, status.replicas, status.draining_replicas), (300, 3, 0));
+    assert_eq!(status.nats.unwrap().version.as_deref(), Some("2.15.2"));
+}
+
+#[test]
+fn nats_is_away_and_it_says_how_many_notice() {
+    let scene = Scene::well().with("a", |status| {
+        status.nats = NatsSeen {
+            connected: false,
+            error: Some("connection refused".to_owned()),
+            version: None,
+        };
+    });
+    let nats = scene.condition("NatsReady");
+    says(
+        &nats,
+        "False",
+        "1 of 3 gateways cannot reach nats://nats.example.com:4222: connection refused",
+    );
+    says(&scene.condition("Ready"), "False", "connection refused");
+}
+
+#[test]
+fn a_gateway_that_ended_over_nats_says_why() {
+    let mut scene = Scene::well();
+    scene.seen.clear();
+    scene.gateways.ready = 0;
+    for pod in &mut scene.pods {
+        pod.problem =
+            Some("CrashLoopBackOff: back-off; it ended with: cannot reach NATS at x".to_owned());
+    }
+    says(&scene.condition("NatsReady"), "False", "cannot reach NATS at x");
+    says(&scene.condition("Ready"), "False", "a, b, c: CrashLoopBackOff");
+    says(&scene.condition("Degraded"), "True", "CrashLoopBackOff");
+}
+
+#[test]
+fn gateways_that_never_come_up_point_to_nats() {
+    let mut scene = Scene::well();
+    scene.gateways.ready = 0;
+    for pod in &mut scene.pods {
+        (pod.ready, pod.started) = (false, Some(990));
+        scene.seen.insert(pod.name.clone(), Seen::Silent("connection refused".to_owned()));
+    }
+    says(&scene.condition("NatsReady"), "Unknown", "no gateway has said yet");
+    scene.pods[0].started = Some(980);
+    says(&scene.condition("NatsReady"), "False", "wait for nats://nats.example.com:4222");
+}
+
+#[test]
+fn a_missing_secret_is_named_where_one_looks() {
+    let mut scene = Scene::well();
+    let message = "Secret \"x\" has no key \"y\"".to_owned();
+    scene.invalid = Some(Invalid::Secret { nats: true, message });
+    says(&scene.condition("NatsReady"), "False", "Secret \"x\" has no key \"y\"");
+    says(&scene.condition("Ready"), "False", "Secret \"x\" has no key \"y\"");
+}
+
+#[test]
+fn it_says_who_has_not_loaded_the_configuration() {
+    let scene =
+        Scene::well().with("b", |status| "000000000000".clone_into(&mut status.config_hash));
+    let loaded = scene.condition("ConfigLoaded");
+    says(&loaded, "False", "b");
+    assert_eq!(scene.status().config_hash, None);
+    // Gateways of another version load to another hash; equal is all one can ask.
+    let mut other = Scene::well();
+    for name in ["a", "b", "c"] {
+        other = other.with(name, |status| {
+            "0.0.9".clone_into(&mut status.version);
+            "111111111111".clone_into(&mut status.config_hash);
+        });
+    }
+    says(&other.condition("ConfigLoaded"), "True", "111111111111");
+}
+
+#[test]
+fn a_strangers_object_is_named() {
+    let mut scene = Scene::well();
+    scene.outcome.conflicts.push(Conflict { kind: Kind::Service, name: "live-api".to_owned() });
+    says(&scene.condition("ResourceConflict"), "True", "Service \"live-api\"");
+    says(&scene.condition("Ready"), "False", "left alone");
+    assert!(!Scene::well().status().conditions.iter().any(|one| one.type_ == "ResourceConflict"));
+}
+
+#[test]
+fn a_rollout_under_way() {
+    let mut scene = Scene::well();
+    scene.gateways.updated = 1;
+    scene.pods[0].deleting = true;
+    says(
+        &scene.condition("Progressing"),
+        "True",
+        "1 of 3 gateways are of the newest version; 1 drain",
+    );
+    assert_eq!(scene.status().draining_replicas, 1);
+}
+
+#[test]
+fn connections_alone_are_news_only_now_and_then() {
+    let at = |connections| PushClusterStatus { connections, ..PushClusterStatus::default() };
+    let news = |from, to, seconds| {
+        let mut now = at(to);
+        is_news(&at(from), &mut now, Duration::from_secs(seconds))
+    };
+    assert!(!news(1_000, 1_040, 60), "less than 5 %");
+    assert!(!news(1_000, 2_000, 10), "too soon");
+    assert!(news(1_000, 1_050, 30));
+    assert!(news(0, 1, 30));
+    // Another reason to write takes nothing away from that.
+    let mut now = PushClusterStatus { ready_replicas: 1, ..at(1_001) };
+    assert!(is_news(&at(1_000), &mut now, Duration::from_mins(1)));
+    assert_eq!(now.connections, 1_000);
+}

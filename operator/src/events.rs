@@ -1,0 +1,121 @@
+//! Events: what a person must know, once.
+
+use k8s_openapi::api::core::v1::ObjectReference;
+use k8s_openapi::api::events::v1::Event;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
+use k8s_openapi::jiff::Timestamp;
+use kube::Client;
+use kube::api::{Api, PostParams};
+
+use crate::controller::config::is_open;
+use crate::controller::status::View;
+use crate::controller::validate::Invalid;
+use crate::crd::{PushCluster, PushClusterStatus};
+
+/// Writes Events. Each is an object of its own: what kube's recorder takes for
+/// a repetition (same reason, another text) is another thing here.
+#[derive(Clone)]
+pub struct Recorder {
+    client: Client,
+    identity: String,
+}
+
+/// Something to say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Say {
+    /// Whether somebody should do something.
+    pub warning: bool,
+    /// One word.
+    pub reason: &'static str,
+    /// What happened, and what to do.
+    pub note: String,
+}
+
+/// All that is to be said of what was seen now. What was said already is not
+/// said again.
+pub fn all(cluster: &PushCluster, view: &View<'_>, status: &PushClusterStatus) -> Vec<Say> {
+    let mut all = Vec::new();
+    let mut warn = |reason, note: String| all.push(Say { warning: true, reason, note });
+    match view.plan {
+        Err(Invalid::Secret { message, .. }) => warn("SecretMissing", message.clone()),
+        Err(invalid) if view.outcome.conflicts.is_empty() => {
+            warn("InvalidManifest", invalid.to_string());
+        }
+        Ok(_) if is_open(&cluster.spec) => warn(
+            "OpenToEverybody",
+            "the manifest has neither auth.jwt nor auth.anonymous: everybody may connect and subscribe, and only apps publish; set one of them".to_owned(),
+        ),
+        Err(_) | Ok(_) => {}
+    }
+    if let Some(conflict) = view.outcome.conflicts.first() {
+        warn("ResourceConflict", conflict.to_string());
+    }
+    if let Some(error) = view.outcome.errors.first() {
+        warn("ApplyFailed", error.to_string());
+    }
+    if !view.outcome.foreign.is_empty() {
+        warn("ForeignFields", view.outcome.foreign.join("; "));
+    }
+    for gone in view.gone {
+        let note = format!(
+            "gateway {gone} is gone: deleted, evicted or its node lost; another takes its place, and its clients come back to any"
+        );
+        warn("GatewayGone", note);
+    }
+    for pod in view.pods.iter().filter(|pod| !pod.deleting && pod.restarts > 0) {
+        let note = format!("gateway {} was started again, {} times by now", pod.name, pod.restarts);
+        warn("GatewayRestarted", note);
+    }
+    let condition = |kind: &str| status.conditions.iter().find(|one| one.type_ == kind);
+    if let Some(nats) = condition("NatsReady").filter(|one| one.reason == "Unreachable") {
+        warn("NatsUnreachable", nats.message.clone());
+    }
+    if let Some(degraded) = condition("Degraded").filter(|one| {
+        one.status == "True" && one.reason != "ForeignFields" && one.reason != "ApplyFailed"
+    }) {
+        warn("Degraded", degraded.message.clone());
+    }
+    if !view.outcome.undone.is_empty() {
+        warn("DriftUndone", format!("put right: {}", view.outcome.undone.join("; ")));
+    }
+    if let Some(ready) = condition("Ready").filter(|one| one.status == "True") {
+        all.push(Say { warning: false, reason: "Ready", note: ready.message.clone() });
+    }
+    all
+}
+
+// === impl Recorder ===
+
+impl Recorder {
+    /// For this replica.
+    pub fn new(client: Client, identity: &str) -> Self {
+        Self { client, identity: identity.to_owned() }
+    }
+
+    /// Says it of an object.
+    pub async fn publish(&self, say: &Say, about: &ObjectReference) -> Result<(), kube::Error> {
+        let namespace = about.namespace.as_deref().unwrap_or("default");
+        let now = Timestamp::now();
+        // As kubectl's own are named.
+        let name = format!("{}.{:x}", about.name.as_deref().unwrap_or("push"), now.as_nanosecond());
+        let event = Event {
+            metadata: ObjectMeta {
+                name: Some(name),
+                namespace: Some(namespace.to_owned()),
+                ..ObjectMeta::default()
+            },
+            type_: Some(if say.warning { "Warning" } else { "Normal" }.to_owned()),
+            reason: Some(say.reason.to_owned()),
+            // 1 kB is all that fits.
+            note: Some(say.note.chars().take(900).collect()),
+            action: Some("Reconcile".to_owned()),
+            event_time: Some(MicroTime(now)),
+            regarding: Some(about.clone()),
+            reporting_controller: Some("pushcluster.io/push-operator".to_owned()),
+            reporting_instance: Some(self.identity.clone()),
+            ..Event::default()
+        };
+        let api: Api<Event> = Api::namespaced(self.client.clone(), namespace);
+        api.create(&PostParams::default(), &event).await.map(|_| ())
+    }
+}

@@ -1,0 +1,109 @@
+//! The operator's life: health first, then candidate, then leader.
+
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::ObjectReference;
+use kube::Client;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::args::Run;
+use crate::controller::context::Context;
+use crate::controller::world::World;
+use crate::events::{Recorder, Say};
+use crate::http::{self, Served};
+use crate::leader::Candidate;
+use crate::metrics::Metrics;
+use crate::{controller, telemetry};
+
+/// Why the operator ended.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The address is taken, or not there.
+    #[error("cannot listen on {address}: {source}; set --listen")]
+    Listen {
+        /// Where.
+        address: std::net::SocketAddr,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// No HTTP client.
+    #[error("gateways cannot be asked: {0}")]
+    Http(#[from] reqwest::Error),
+}
+
+/// Runs until `stop`.
+pub async fn run(
+    run: Run,
+    client: Client,
+    log: telemetry::Handle,
+    stop: CancellationToken,
+) -> Result<(), RunError> {
+    let address = run.listen;
+    let listener =
+        TcpListener::bind(address).await.map_err(|source| RunError::Listen { address, source })?;
+    let (metrics, registry) = Metrics::new();
+    // Health answers until everything else has ended.
+    let serving = CancellationToken::new();
+    let health = tokio::spawn(http::serve(listener, Served { registry, log }, serving.clone()));
+
+    let (sender, mut leading) = watch::channel(false);
+    // The Lease is given back when nothing acts any more.
+    let released = CancellationToken::new();
+    let (namespace, name) = &run.lease;
+    let candidate = Candidate::new(client.clone(), namespace, name, &run.identity);
+    let candidate = tokio::spawn(candidate.run(sender, released.clone()));
+
+    let http = reqwest::Client::builder().no_proxy().pool_max_idle_per_host(1).build()?;
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => break,
+            result = leading.wait_for(|leads| *leads) => if result.is_err() { break },
+        }
+        metrics.leading.set(1);
+        let recorder = Recorder::new(client.clone(), &run.identity);
+        let say = Say {
+            warning: false,
+            reason: "LeaderElected",
+            note: format!("{} acts from now on", run.identity),
+        };
+        let lease = ObjectReference {
+            api_version: Some("coordination.k8s.io/v1".to_owned()),
+            kind: Some("Lease".to_owned()),
+            name: Some(name.clone()),
+            namespace: Some(namespace.clone()),
+            ..ObjectReference::default()
+        };
+        if let Err(error) = recorder.publish(&say, &lease).await {
+            tracing::debug!("an Event cannot be written: {error}");
+        }
+        let context = Arc::new(Context::new(
+            client.clone(),
+            Arc::new(World::default()),
+            run.defaults.clone(),
+            metrics.clone(),
+            http.clone(),
+            recorder,
+        ));
+        let term = stop.child_token();
+        let acting = controller::run(context, run.namespace.clone(), term.clone());
+        tokio::pin!(acting);
+        tokio::select! {
+            () = &mut acting => {}
+            () = stop.cancelled() => acting.await,
+            // No longer the leader: whatever is under way stops here. Another
+            // may act already.
+            _ = leading.wait_for(|leads| !*leads) => {}
+        }
+        metrics.leading.set(0);
+        if stop.is_cancelled() {
+            break;
+        }
+    }
+    released.cancel();
+    let _ = candidate.await;
+    serving.cancel();
+    let _ = health.await;
+    Ok(())
+}

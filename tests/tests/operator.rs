@@ -1,0 +1,47 @@
+//! The operator against a real API server, without pods.
+
+// A test fails by panicking, and may wait.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::disallowed_methods)]
+
+use std::process::ExitCode;
+
+use tests::apiserver::{ApiServer, CONTROLLERS, Suite};
+
+#[path = "operator/drift.rs"]
+mod drift;
+#[path = "operator/invalid.rs"]
+mod invalid;
+#[path = "operator/life.rs"]
+mod life;
+#[path = "operator/replicas.rs"]
+mod replicas;
+
+/// What the operator's user may do. The chart's role has the same rules.
+const ROLE: &str = include_str!("operator/role.yaml");
+
+fn main() -> ExitCode {
+    Suite {
+        controllers: CONTROLLERS,
+        before,
+        tests: &[
+            ("invalid manifests are refused, and the message names the field", invalid::refused),
+            ("valid manifests are taken", invalid::taken),
+            ("what must not change is refused", invalid::immutable),
+            ("a manifest becomes objects, and nothing is left of it", life::whole),
+            ("a stranger's object is left alone", life::stranger),
+            ("a missing Secret is a condition, and heals", life::missing_secret),
+            ("a channel rule does not restart gateways, a boot setting does", life::reload),
+            ("scaled by kubectl", life::scaled),
+            ("paused, it is left alone", life::paused),
+            ("kinds that Kubernetes may not have", life::optional_kinds),
+            ("hand edits are undone or reported", drift::undone),
+            ("a replica takes over when the leader goes", replicas::takes_over),
+            ("in one namespace only", replicas::one_namespace),
+        ],
+    }
+    .main()
+}
+
+fn before(kubernetes: &ApiServer) {
+    kubernetes.must_with(&["apply", "-f", "-"], ROLE);
+}
