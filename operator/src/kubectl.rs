@@ -83,8 +83,9 @@ pub enum Error {
     #[error("there is no way to the API server: {0}")]
     Config(#[from] kube::config::KubeconfigError),
     /// It refused.
+    // Without the source, which says the same in more words.
     #[error("{}", crate::controller::apply::words(.0))]
-    Request(#[from] kube::Error),
+    Request(kube::Error),
     /// No request.
     #[error("the request cannot be written: {0}")]
     Write(#[from] http::Error),
@@ -94,6 +95,14 @@ pub enum Error {
     /// Another pod.
     #[error("{0} is no gateway: it has no label app.kubernetes.io/name={GATEWAY}")]
     NoGateway(String),
+}
+
+// === impl Error ===
+
+impl From<kube::Error> for Error {
+    fn from(error: kube::Error) -> Self {
+        Self::Request(error)
+    }
 }
 
 /// Does it, and returns what to print.

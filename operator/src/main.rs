@@ -1,5 +1,7 @@
 //! `push-operator`: configure → run → stop.
 
+use std::process::ExitCode;
+
 use anyhow::Context as _;
 use clap::Parser as _;
 use kube::{Client, Config};
@@ -8,15 +10,21 @@ use operator::{crd, telemetry};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-fn main() -> anyhow::Result<()> {
+fn main() -> ExitCode {
     let Cli { command, run } = Cli::parse();
-    match command {
+    let result = match command {
         Some(Command::Crd) => {
-            print!("{}", crd::schema::crd_yaml()?);
-            Ok(())
+            crd::schema::crd_yaml().map(|yaml| print!("{yaml}")).map_err(Into::into)
         }
         Some(Command::Run(run)) => start(*run),
         None => start(run),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
     }
 }
 

@@ -21,7 +21,7 @@ use crate::{controller, telemetry};
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
     /// The address is taken, or not there.
-    #[error("cannot listen on {address}: {source}; set --listen")]
+    #[error("cannot listen on {address}; set --listen")]
     Listen {
         /// Where.
         address: std::net::SocketAddr,

@@ -1,14 +1,27 @@
 //! `kubectl push`: what `kubectl describe` can't show. Put it on the path, and
 //! kubectl finds it by its name.
 
-use clap::Parser as _;
-use operator::kubectl::{Cli, run};
+use std::process::ExitCode;
 
-fn main() -> anyhow::Result<()> {
-    let cli = Cli::parse();
+use clap::Parser as _;
+use operator::kubectl::{Cli, Command, run};
+
+fn main() -> ExitCode {
+    match start(Cli::parse().command) {
+        Ok(text) => {
+            print!("{text}");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn start(command: Command) -> anyhow::Result<String> {
     // Two libraries use it; it must be named once for the process.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    print!("{}", runtime.block_on(run(cli.command))?);
-    Ok(())
+    Ok(runtime.block_on(run(command))?)
 }
