@@ -28,7 +28,7 @@
 //! - [`relay`]: a relay with its feeds, whichever relay it is; this one is
 //!   tried from inside
 //!
-//! A helper here panics when the gateway doesn't answer at all: a test has
+//! A harness panics when the gateway doesn't answer at all: a test has
 //! nothing better to do, and the message names what was waited for.
 
 // A harness reports by panicking; see above. What is banned in `clippy.toml`

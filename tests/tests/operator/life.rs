@@ -236,7 +236,7 @@ pub(super) fn paused(kubernetes: &ApiServer) {
 }
 
 /// Definitions as far as this test needs them; what is in them is not checked.
-const OPTIONAL: &str = r#"
+const OPTIONAL: &str = r"
 apiVersion: apiextensions.k8s.io/v1
 kind: CustomResourceDefinition
 metadata:
@@ -251,7 +251,7 @@ spec:
     served: true
     storage: true
     schema: {openAPIV3Schema: {type: object, x-kubernetes-preserve-unknown-fields: true}}
-"#;
+";
 
 pub(super) fn optional_kinds(kubernetes: &ApiServer) {
     kubernetes.must_with(&["apply", "-f", "-"], OPTIONAL);
