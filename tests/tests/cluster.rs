@@ -16,6 +16,8 @@ use tokio::task::JoinSet;
 
 #[path = "cluster/answers.rs"]
 mod answers;
+#[path = "cluster/apps.rs"]
+mod apps;
 #[path = "cluster/forged.rs"]
 mod forged;
 #[path = "cluster/killed.rs"]
