@@ -6,7 +6,7 @@ use gateway::cli::{self, Invocation, Serve};
 use gateway::reload::Reload;
 use gateway::server::{Options, Running};
 use gateway::telemetry;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 fn main() -> ExitCode {
     match cli::parse() {
@@ -38,18 +38,21 @@ async fn serve_until_told(serve: Serve) -> ExitCode {
         Ok(running) => running,
         Err(error) => return fail(&error),
     };
+    // Before anybody is told that it is there.
+    let mut signals = match Signals::listen() {
+        Ok(signals) => signals,
+        Err(error) => return fail(&error),
+    };
     announce(&running);
     let (reload, configs) = Reload::new(sources, config, running.metrics.clone());
     let stopped = async {
         tokio::select! {
-            told = told_to_stop(&running) => told,
-            () = running.work(configs) => Ok(()),
-            () = reload.run(std::future::pending()) => Ok(()),
+            () = signals.told_to_stop(&running) => {}
+            () = running.work(configs) => {}
+            () = reload.run(std::future::pending()) => {}
         }
     };
-    if let Err(error) = stopped.await {
-        return fail(&error);
-    }
+    stopped.await;
     running.stop();
     ExitCode::SUCCESS
 }
@@ -65,18 +68,33 @@ fn announce(running: &Running) {
     }
 }
 
-/// SIGTERM drains first; SIGINT, or a second SIGTERM, stops at once.
-async fn told_to_stop(running: &Running) -> std::io::Result<()> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    tokio::select! {
-        _ = interrupt.recv() => return Ok(()),
-        _ = terminate.recv() => {}
+/// SIGTERM and SIGINT, caught from its making on.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+// === impl Signals ===
+
+impl Signals {
+    fn listen() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
     }
-    tokio::select! {
-        () = running.drain_sessions() => {}
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
+
+    /// SIGTERM drains first; SIGINT, or a second SIGTERM, stops at once.
+    async fn told_to_stop(&mut self, running: &Running) {
+        let Self { terminate, interrupt } = self;
+        tokio::select! {
+            _ = interrupt.recv() => return,
+            _ = terminate.recv() => {}
+        }
+        tokio::select! {
+            () = running.drain_sessions() => {}
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
     }
-    Ok(())
 }
