@@ -4,14 +4,13 @@
 //!
 //! One file per kind: [`configmap`], [`deployment`], [`httproute`],
 //! [`ingress`], [`networkpolicy`], [`podmonitor`], [`poddisruptionbudget`],
-//! [`secret`], [`service`], [`serviceaccount`], [`statefulset`]; and [`nats`],
-//! the text of a NATS server's configuration.
+//! [`secret`], [`service`], [`serviceaccount`], [`statefulset`]; [`nats`],
+//! the text of a NATS server's configuration; and `pod`, what every pod of
+//! ours has.
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::api::core::v1::{
-    Capabilities, PodSecurityContext, ResourceRequirements, SeccompProfile, SecurityContext,
-};
+use k8s_openapi::api::core::v1::ResourceRequirements;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
@@ -29,6 +28,7 @@ pub mod httproute;
 pub mod ingress;
 pub mod nats;
 pub mod networkpolicy;
+mod pod;
 pub mod poddisruptionbudget;
 pub mod podmonitor;
 pub mod secret;
@@ -38,9 +38,6 @@ pub mod statefulset;
 
 #[cfg(test)]
 pub(crate) mod tests;
-
-/// User and group of every container: nobody in particular.
-const NOBODY: i64 = 65_532;
 
 /// An object as it should be.
 #[derive(Clone, Debug, PartialEq)]
@@ -139,38 +136,6 @@ fn meta(plan: &Plan, name: String, app: &str) -> ObjectMeta {
 
 fn select(plan: &Plan, app: &str) -> LabelSelector {
     LabelSelector { match_labels: Some(plan.names.selector(app)), ..LabelSelector::default() }
-}
-
-/// As Pod Security's `restricted` demands; set in full, so that a change by
-/// hand is undone.
-fn pod_security() -> PodSecurityContext {
-    PodSecurityContext {
-        run_as_non_root: Some(true),
-        run_as_user: Some(NOBODY),
-        run_as_group: Some(NOBODY),
-        fs_group: Some(NOBODY),
-        fs_group_change_policy: Some("OnRootMismatch".to_owned()),
-        seccomp_profile: Some(seccomp()),
-        ..PodSecurityContext::default()
-    }
-}
-
-fn container_security() -> SecurityContext {
-    SecurityContext {
-        allow_privilege_escalation: Some(false),
-        capabilities: Some(Capabilities { add: None, drop: Some(vec!["ALL".to_owned()]) }),
-        privileged: Some(false),
-        read_only_root_filesystem: Some(true),
-        run_as_group: Some(NOBODY),
-        run_as_non_root: Some(true),
-        run_as_user: Some(NOBODY),
-        seccomp_profile: Some(seccomp()),
-        ..SecurityContext::default()
-    }
-}
-
-fn seccomp() -> SeccompProfile {
-    SeccompProfile { type_: "RuntimeDefault".to_owned(), localhost_profile: None }
 }
 
 /// Seconds, as Kubernetes takes them: whole ones, rounded up.

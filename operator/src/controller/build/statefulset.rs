@@ -7,20 +7,18 @@ use k8s_openapi::api::apps::v1::{
     StatefulSetUpdateStrategy,
 };
 use k8s_openapi::api::core::v1::{
-    ConfigMapVolumeSource, Container, ContainerPort, EmptyDirVolumeSource, EnvVar, EnvVarSource,
-    ExecAction, HTTPGetAction, Lifecycle, LifecycleHandler, ObjectFieldSelector,
-    PersistentVolumeClaim, PersistentVolumeClaimSpec, PodSpec, PodTemplateSpec, Probe,
-    SecretKeySelector, TopologySpreadConstraint, Volume, VolumeMount, VolumeResourceRequirements,
+    ConfigMapVolumeSource, Container, EmptyDirVolumeSource, EnvVar, ExecAction, Lifecycle,
+    LifecycleHandler, PersistentVolumeClaim, PersistentVolumeClaimSpec, PodSpec, PodTemplateSpec,
+    Volume, VolumeMount, VolumeResourceRequirements,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use super::configmap::NATS_CONF;
-use super::{container_security, meta, nats as conf, pod_security, select};
+use super::{meta, nats as conf, pod, select};
 use crate::controller::names::{NATS, SECRETS, port};
 use crate::controller::plan::{ManagedPlan, Plan};
-use crate::crd::Retention;
+use crate::crd::{Retention, SecretKey};
 use crate::hash;
 
 /// Annotation of the pod template: a change of it restarts the servers.
@@ -66,7 +64,6 @@ pub fn nats(plan: &Plan, managed: &ManagedPlan) -> StatefulSet {
 }
 
 fn template(plan: &Plan, managed: &ManagedPlan) -> PodTemplateSpec {
-    let pod = plan.spec.pod.clone().unwrap_or_default();
     let config = hash::short(conf::config(plan, managed).as_bytes());
     PodTemplateSpec {
         metadata: Some(ObjectMeta {
@@ -78,30 +75,13 @@ fn template(plan: &Plan, managed: &ManagedPlan) -> PodTemplateSpec {
             ..ObjectMeta::default()
         }),
         spec: Some(PodSpec {
-            service_account_name: Some(plan.names.nats()),
-            automount_service_account_token: Some(false),
-            enable_service_links: Some(false),
-            host_network: Some(false),
-            host_pid: Some(false),
-            host_ipc: Some(false),
-            share_process_namespace: Some(false),
-            restart_policy: Some("Always".to_owned()),
-            dns_policy: Some("ClusterFirst".to_owned()),
-            security_context: Some(pod_security()),
             // Lame duck takes 10 s and 30 s.
             termination_grace_period_seconds: Some(60),
-            image_pull_secrets: (!plan.image.secrets.is_empty())
-                .then(|| plan.image.secrets.clone()),
-            node_selector: (!pod.node_selector.is_empty()).then_some(pod.node_selector),
-            tolerations: (!pod.tolerations.is_empty()).then_some(pod.tolerations),
-            priority_class_name: pod.priority_class_name.filter(|name| !name.is_empty()),
-            topology_spread_constraints: Some(vec![TopologySpreadConstraint {
-                max_skew: 1,
-                topology_key: "kubernetes.io/hostname".to_owned(),
-                when_unsatisfiable: "ScheduleAnyway".to_owned(),
-                label_selector: Some(select(plan, NATS)),
-                ..TopologySpreadConstraint::default()
-            }]),
+            topology_spread_constraints: Some(vec![pod::spread(
+                plan,
+                NATS,
+                "kubernetes.io/hostname".to_owned(),
+            )]),
             containers: vec![container(plan, managed)],
             volumes: Some(vec![
                 Volume {
@@ -120,7 +100,7 @@ fn template(plan: &Plan, managed: &ManagedPlan) -> PodTemplateSpec {
                     ..Volume::default()
                 },
             ]),
-            ..PodSpec::default()
+            ..pod::spec(plan, plan.names.nats())
         }),
     }
 }
@@ -142,37 +122,22 @@ fn container(plan: &Plan, managed: &ManagedPlan) -> Container {
         command: Some(vec!["/nats-server".to_owned()]),
         args: Some(args),
         env: Some(vec![
-            EnvVar {
-                name: "POD_NAME".to_owned(),
-                value_from: Some(EnvVarSource {
-                    field_ref: Some(ObjectFieldSelector {
-                        api_version: Some("v1".to_owned()),
-                        field_path: "metadata.name".to_owned(),
-                    }),
-                    ..EnvVarSource::default()
-                }),
-                ..EnvVar::default()
-            },
+            pod::field("POD_NAME", "metadata.name"),
             secret("GATEWAY_PASSWORD", names.nats_gateway(), "password"),
             secret("APP_PASSWORD", names.nats_app(), "password"),
             secret("ROUTE_PASSWORD", names.internal(), "nats-route"),
             secret("SYSTEM_PASSWORD", names.internal(), "nats-system"),
         ]),
-        ports: Some(
-            [("nats", port::NATS), ("cluster", port::NATS_ROUTE), ("monitor", port::NATS_MONITOR)]
-                .map(|(name, port)| ContainerPort {
-                    name: Some(name.to_owned()),
-                    container_port: port,
-                    protocol: Some("TCP".to_owned()),
-                    ..ContainerPort::default()
-                })
-                .to_vec(),
-        ),
+        ports: Some(pod::ports(&[
+            ("nats", port::NATS),
+            ("cluster", port::NATS_ROUTE),
+            ("monitor", port::NATS_MONITOR),
+        ])),
         resources: Some(managed.resources.clone()),
         // Ready for the first time when its streams are.
-        startup_probe: Some(probe("/healthz", 2, 150)),
-        readiness_probe: Some(probe("/healthz?js-server-only=true", 5, 3)),
-        liveness_probe: Some(probe("/healthz?js-enabled-only=true", 15, 4)),
+        startup_probe: Some(pod::probe("monitor", "/healthz", 2, 150)),
+        readiness_probe: Some(pod::probe("monitor", "/healthz?js-server-only=true", 5, 3)),
+        liveness_probe: Some(pod::probe("monitor", "/healthz?js-enabled-only=true", 15, 4)),
         // Clients and leaders move before the server goes; a SIGTERM during
         // that changes nothing.
         lifecycle: Some(Lifecycle {
@@ -188,7 +153,7 @@ fn container(plan: &Plan, managed: &ManagedPlan) -> Container {
             }),
             ..Lifecycle::default()
         }),
-        security_context: Some(container_security()),
+        security_context: Some(pod::container_security()),
         volume_mounts: Some(vec![
             mount("config", "/etc/nats", true),
             mount("run", "/run/nats", false),
@@ -224,18 +189,7 @@ fn claim(plan: &Plan, managed: &ManagedPlan) -> PersistentVolumeClaim {
 }
 
 fn secret(variable: &str, name: String, key: &str) -> EnvVar {
-    EnvVar {
-        name: variable.to_owned(),
-        value_from: Some(EnvVarSource {
-            secret_key_ref: Some(SecretKeySelector {
-                name,
-                key: key.to_owned(),
-                optional: Some(false),
-            }),
-            ..EnvVarSource::default()
-        }),
-        ..EnvVar::default()
-    }
+    pod::secret(variable, SecretKey { name, key: key.to_owned() })
 }
 
 fn mount(name: &str, path: &str, read_only: bool) -> VolumeMount {
@@ -244,21 +198,5 @@ fn mount(name: &str, path: &str, read_only: bool) -> VolumeMount {
         mount_path: path.to_owned(),
         read_only: Some(read_only),
         ..VolumeMount::default()
-    }
-}
-
-fn probe(path: &str, period: i32, failures: i32) -> Probe {
-    Probe {
-        http_get: Some(HTTPGetAction {
-            path: Some(path.to_owned()),
-            port: IntOrString::String("monitor".to_owned()),
-            scheme: Some("HTTP".to_owned()),
-            ..HTTPGetAction::default()
-        }),
-        period_seconds: Some(period),
-        timeout_seconds: Some(5),
-        failure_threshold: Some(failures),
-        success_threshold: Some(1),
-        ..Probe::default()
     }
 }
