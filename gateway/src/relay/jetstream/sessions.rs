@@ -195,7 +195,9 @@ impl JetStreamSessions {
         if let Some((_, beat)) = known.filter(|(read, _)| is_fresh(*read)) {
             return Ok(beat);
         }
-        let found = self.bucket.get(&format!("h.{gateway}")).await?;
+        // A replica that is behind would make a gateway's sessions look
+        // expired, and nothing written afterwards would tell.
+        let found = self.bucket.get_from_leader(&format!("h.{gateway}")).await?;
         let text = found.and_then(|found| String::from_utf8(found.value.to_vec()).ok());
         let beat = text.and_then(|text| text.parse().ok()).unwrap_or(0);
         let mut beats = beats();
@@ -223,9 +225,16 @@ impl JetStreamSessions {
         }
     }
 
-    async fn claim_once(&self, pid: &str) -> Result<Option<Claim>, ApiError> {
+    /// None: somebody else wrote first, or the replica that was asked is
+    /// behind; the next attempt asks the leader.
+    async fn claim_once(&self, pid: &str, first: bool) -> Result<Option<Claim>, ApiError> {
         let key = format!("s.{pid}");
-        let Some(found) = self.bucket.get(&key).await? else { return Ok(Some(Claim::Unknown)) };
+        let found = if first {
+            self.bucket.get(&key).await?
+        } else {
+            self.bucket.get_from_leader(&key).await?
+        };
+        let Some(found) = found else { return Ok(Some(Claim::Unknown)) };
         let Ok(entry) = serde_json::from_slice::<Entry>(&found.value) else {
             return Ok(Some(Claim::Unknown));
         };
@@ -439,9 +448,12 @@ impl Sessions for JetStreamSessions {
             {
                 return Ok(Claim::Unknown);
             }
-            for _ in 0..CLAIM_TRIES {
+            for attempt in 0..CLAIM_TRIES {
                 let room = self.room.acquire().await;
-                let claim = self.claim_once(pid).await.map_err(|error| unavailable(&error))?;
+                let claim = self
+                    .claim_once(pid, attempt == 0)
+                    .await
+                    .map_err(|error| unavailable(&error))?;
                 drop(room);
                 if let Some(claim) = claim {
                     return Ok(claim);

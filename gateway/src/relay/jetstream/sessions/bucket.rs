@@ -99,11 +99,8 @@ impl Bucket {
     /// must name its revision, and that there is none only the leader may say.
     pub async fn get(&self, key: &str) -> Result<Option<Found>, ApiError> {
         let subject = format!("{}{key}", self.prefix);
-        match self.api.last_of(&self.stream, &subject).await {
-            Ok(Some(stored)) => match found(stored) {
-                Some(found) => Ok(Some(found)),
-                None => self.get_from_leader(key).await,
-            },
+        match self.api.last_of(&self.stream, &subject).await.map(|stored| stored.and_then(found)) {
+            Ok(Some(found)) => Ok(Some(found)),
             Ok(None) | Err(_) => self.get_from_leader(key).await,
         }
     }
