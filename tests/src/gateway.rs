@@ -113,6 +113,20 @@ impl Gateway {
         assert!(status.success(), "kill -{name} failed");
     }
 
+    /// Waits until it says that it is ready: over NATS, when it knows the
+    /// others.
+    ///
+    /// # Panics
+    ///
+    /// When it isn't after [`PATIENCE`].
+    pub async fn ready(&self) {
+        let url = format!("{}/readyz", self.admin);
+        crate::patience::eventually("the gateway to be ready", || async {
+            crate::http::get(&url).await.status == 200
+        })
+        .await;
+    }
+
     /// Waits for its end; the exit code.
     ///
     /// # Panics

@@ -19,7 +19,6 @@ use tokio_util::sync::CancellationToken;
 use crate::Gateway;
 use crate::balancer::{Balancer, Targets};
 use crate::fleet::{Fleet, Log, Plan};
-use crate::http::get;
 use crate::nats::{Nats, Signal};
 
 /// Kinds of clients, in turn.
@@ -355,10 +354,7 @@ impl World {
         }
         world.point();
         for gateway in world.gateways.iter().flatten() {
-            crate::patience::eventually("a gateway is ready", || async {
-                get(&format!("{}/readyz", gateway.admin())).await.status == 200
-            })
-            .await;
+            gateway.ready().await;
         }
         world
     }

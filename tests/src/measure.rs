@@ -18,7 +18,6 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
 use crate::Gateway;
-use crate::http::get;
 use crate::nats::Nats;
 use crate::raw::Raw;
 
@@ -72,10 +71,7 @@ impl World {
         );
         let gateways: Vec<_> = (0..gateways).map(|_| Gateway::start(&config)).collect();
         for gateway in &gateways {
-            crate::patience::eventually("a gateway is ready", || async {
-                get(&format!("{}/readyz", gateway.admin())).await.status == 200
-            })
-            .await;
+            gateway.ready().await;
         }
         Self { gateways, nats: Some(nats) }
     }

@@ -16,7 +16,6 @@ use tokio_util::sync::CancellationToken;
 
 use crate::Gateway;
 use crate::balancer::Targets;
-use crate::http::get;
 use crate::nats::Nats;
 use crate::raw::{Raw, offset_of};
 
@@ -107,10 +106,7 @@ impl Storm {
         );
         let mut gateways: Vec<Gateway> = (0..3).map(|_| Gateway::start(&config)).collect();
         for gateway in &gateways {
-            crate::patience::eventually("a gateway is ready", || async {
-                get(&format!("{}/readyz", gateway.admin())).await.status == 200
-            })
-            .await;
+            gateway.ready().await;
         }
         let (counts, targets) = (Arc::new(Counts::default()), Targets::default());
         targets.set(vec![gateways[0].client_address().to_owned()]);

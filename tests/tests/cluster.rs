@@ -49,10 +49,7 @@ impl Cluster {
         );
         let gateways: Vec<_> = (0..3).map(|_| Gateway::start(&config)).collect();
         for gateway in &gateways {
-            eventually("a gateway is ready", || async {
-                get(&format!("{}/readyz", gateway.admin())).await.status == 200
-            })
-            .await;
+            gateway.ready().await;
         }
         let cluster = Self { gateways, nats };
         cluster.all_know(3).await;

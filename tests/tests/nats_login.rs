@@ -6,7 +6,6 @@ use nkeys::KeyPair;
 use serde_json::json;
 use tests::Gateway;
 use tests::api::{say, status};
-use tests::http::get;
 use tests::nats::{Nats, Operator, Secrets};
 use tests::patience::eventually;
 
@@ -26,10 +25,7 @@ fn config(url: &str, mut relay: serde_json::Value) -> String {
 
 async fn ready(config: &str) -> Gateway {
     let gateway = Gateway::start(config);
-    eventually("a gateway is ready", || async {
-        get(&format!("{}/readyz", gateway.admin())).await.status == 200
-    })
-    .await;
+    gateway.ready().await;
     gateway
 }
 

@@ -61,10 +61,7 @@ async fn a_channel_gains_history_and_loses_it() {
     let gateways: Vec<_> = (0..2).map(|_| Gateway::start(&file(0, false))).collect();
     let mut seen = Vec::new();
     for gateway in &gateways {
-        eventually("a gateway is ready", || async {
-            get(&format!("{}/readyz", gateway.admin())).await.status == 200
-        })
-        .await;
+        gateway.ready().await;
         for _ in 0..2 {
             seen.push(watch(gateway, end.clone()).await);
         }

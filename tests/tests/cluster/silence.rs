@@ -26,10 +26,7 @@ async fn what_was_published_while_a_gateways_nats_server_stood_still_arrives() {
     let free = Gateway::start(&config(&nats.url()));
     let publisher = Gateway::start(&config(&format!("{},{}", nats.url_of(1), nats.url_of(2))));
     for gateway in [&bound, &free, &publisher] {
-        eventually("a gateway is ready", || async {
-            get(&format!("{}/readyz", gateway.admin())).await.status == 200
-        })
-        .await;
+        gateway.ready().await;
     }
     let names: Vec<String> = (0..5).map(|number| format!("kept.{number}")).collect();
     let mut waiting = Socket::connect(&bound, Transport::WebSocket).await;

@@ -115,28 +115,16 @@ pub(super) fn missing_secret(kubernetes: &ApiServer) {
             (status == "False" && message.contains(words)).then_some(())
         });
     };
+    let secret = |key: &str| {
+        let value = format!("--from-literal={key}=x");
+        kubernetes.must(&["create", "-n", "missing", "secret", "generic", "nats", &value]);
+    };
     nats("there is no Secret \"nats\"");
     assert!(kubernetes.get("missing", "deployment/live").is_none());
-    kubernetes.must(&[
-        "create",
-        "-n",
-        "missing",
-        "secret",
-        "generic",
-        "nats",
-        "--from-literal=tokn=x",
-    ]);
+    secret("tokn");
     nats("Secret \"nats\" has no key \"token\"");
     kubernetes.must(&["delete", "-n", "missing", "secret", "nats"]);
-    kubernetes.must(&[
-        "create",
-        "-n",
-        "missing",
-        "secret",
-        "generic",
-        "nats",
-        "--from-literal=token=x",
-    ]);
+    secret("token");
     let gateways =
         kubernetes.eventually("gateways", || kubernetes.get("missing", "deployment/live"));
     let container = &gateways["spec"]["template"]["spec"]["containers"][0];
