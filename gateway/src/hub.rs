@@ -68,8 +68,17 @@ impl Hub {
         self.position
     }
 
-    /// The feed moved on without a publication.
+    /// The feed has come to here, or was here before.
     pub fn advance(&mut self, position: Position) {
+        // Of another life only [`Hub::begin`] tells: this was read before it.
+        let place = |position: Position| (position.sequence, position.time);
+        if position.epoch == self.position.epoch && place(position) > place(self.position) {
+            self.position = position;
+        }
+    }
+
+    /// The feed begins anew.
+    pub fn begin(&mut self, position: Position) {
         self.position = position;
     }
 

@@ -8,7 +8,6 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 use gateway_config::History;
-use smallvec::SmallVec;
 
 use crate::channel::Channel;
 use crate::error::{Error, ErrorCode};
@@ -16,10 +15,12 @@ use crate::offset::{Offset, Position};
 use crate::publication::{NewPublication, Publication, Published};
 
 pub mod embedded;
+pub mod fanout;
 pub mod jetstream;
 pub mod sessions;
 
 pub use embedded::EmbeddedRelay;
+pub use fanout::{Fanout, FanoutPermit};
 pub use jetstream::JetStreamRelay;
 pub use sessions::{Claim, Owner, SessionRecord, Sessions, SubscriptionRecord};
 
@@ -64,23 +65,12 @@ pub trait Relay: Send + Sync + 'static {
     fn status(&self) -> RelayStatus;
 }
 
-/// Where a relay puts what it has for this gateway. Calls for one relay are
-/// made one after the other, so that every shard sees the same order.
-#[derive(Clone)]
-pub struct Fanout {
-    shards: Arc<[tokio::sync::mpsc::Sender<FeedItem>]>,
-}
-
-/// Room in every shard's queue for one item; see [`Fanout::reserve`].
-pub struct FanoutPermit<'a>(SmallVec<[tokio::sync::mpsc::Permit<'a, FeedItem>; 8]>);
-
 /// One thing that a relay tells the shards, in order.
 #[derive(Clone, Debug)]
 pub enum FeedItem {
-    /// A publication; one with a position moves the shard's position.
+    /// A publication of a channel that the shard wants; one with a position
+    /// moves the shard's position.
     Publication(Arc<Publication>),
-    /// The position moved though nothing was published.
-    Position(Position),
     /// The stream began a new life: no resume point of the old one holds.
     Epoch(Position),
     /// Publications are gone that the feed should have brought. Who is
@@ -185,46 +175,6 @@ pub enum RelayError {
     /// The channel keeps no history by the rules.
     #[error("the channel has no history; a channel rule with `history` gives it one")]
     NoHistory,
-}
-
-// === impl Fanout ===
-
-impl Fanout {
-    /// One queue for each shard.
-    pub fn new(shards: Vec<tokio::sync::mpsc::Sender<FeedItem>>) -> Self {
-        Self { shards: shards.into() }
-    }
-
-    /// Waits for room for one item in every shard's queue. Then the item can
-    /// be sent while a lock is held: that is how the order of a sequence and
-    /// the order of the queues stay the same.
-    pub async fn reserve(&self) -> Result<FanoutPermit<'_>, RelayError> {
-        let mut permits = SmallVec::with_capacity(self.shards.len());
-        for shard in self.shards.iter() {
-            permits.push(shard.reserve().await.map_err(|_| RelayError::Stopped)?);
-        }
-        Ok(FanoutPermit(permits))
-    }
-
-    /// Waits for room and sends.
-    pub async fn send(&self, item: FeedItem) -> Result<(), RelayError> {
-        self.reserve().await?.send(item);
-        Ok(())
-    }
-}
-
-impl FanoutPermit<'_> {
-    /// Sends to every shard at once, without waiting.
-    pub fn send(self, item: FeedItem) {
-        let mut permits = self.0.into_iter();
-        let last = permits.next_back();
-        for permit in permits {
-            permit.send(item.clone());
-        }
-        if let Some(permit) = last {
-            permit.send(item);
-        }
-    }
 }
 
 // === impl Lost ===

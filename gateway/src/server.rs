@@ -158,9 +158,10 @@ impl Running {
         let gateway = GatewayId::random()?;
         let metrics = Metrics::default();
         let stop = CancellationToken::new();
+        let fanout = Fanout::new(feeds, metrics.publications_received.clone());
         let parts = RelayParts {
             rules: rules.clone(),
-            fanout: Fanout::new(feeds),
+            fanout: fanout.clone(),
             metrics: metrics.clone(),
             name: gateway.to_string(),
             stop: stop.clone(),
@@ -188,6 +189,7 @@ impl Running {
             rules,
             auth,
             relay: relay.relay(),
+            fanout,
             metrics,
             upstream,
             shards,

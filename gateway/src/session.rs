@@ -313,6 +313,7 @@ impl Session {
         if self.subscriber.is_held() {
             return;
         }
+        self.shard.catch_up();
         let offset = self.shard.hub.borrow().position().to_string();
         let message = match self.protocol() {
             Protocol::Socketio => {

@@ -10,12 +10,13 @@
 //! - [`timers`]: one wheel of timers for all its sessions
 //! - [`turn`]: how long one client may keep the others waiting
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::task::Context;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
@@ -35,7 +36,7 @@ use crate::hub::{CloseReason, Hub, Outbox, OutboxLimits};
 use crate::metrics::{CodeLabel, Metrics, ReasonLabel, TransportLabel};
 use crate::offset::Position;
 use crate::protocol::engineio::Wire;
-use crate::relay::{FeedItem, Owner, Relay};
+use crate::relay::{Fanout, FeedItem, Owner, Relay};
 use crate::rules::SharedRules;
 use crate::session::Session;
 use crate::session::engine::{Engine, EngineApp};
@@ -83,6 +84,8 @@ pub struct Shared {
     pub auth: Arc<Authenticator>,
     /// The way to other gateways.
     pub relay: Arc<dyn Relay>,
+    /// What the relay has brought.
+    pub fanout: Fanout,
     /// What is counted.
     pub metrics: Metrics,
     /// Receives clients' events, if there is one.
@@ -137,8 +140,10 @@ pub struct Shard {
     pub forwarder: Forwarder,
     /// Channels without history that the relay is being asked for.
     joining: RefCell<HashMap<Channel, Rc<Notify>>>,
-    /// The position moved.
-    progress: Notify,
+    /// What the relay has for this shard.
+    feed: RefCell<mpsc::Receiver<FeedItem>>,
+    /// Items of the feed are being handed on just now.
+    delivering: Cell<bool>,
     /// Channels that the relay was asked for, and when somebody last wanted
     /// them.
     joined: RefCell<HashMap<Channel, Instant>>,
@@ -152,12 +157,16 @@ struct Joining<'a> {
     shard: &'a Shard,
     channel: &'a Channel,
     notify: Rc<Notify>,
+    joined: bool,
 }
 
 // === impl Joining ===
 
 impl Drop for Joining<'_> {
     fn drop(&mut self) {
+        if !self.joined {
+            self.shard.shared.fanout.unwant(self.shard.index, self.channel);
+        }
         self.shard.joining.borrow_mut().remove(self.channel);
         self.notify.notify_waiters();
     }
@@ -199,9 +208,10 @@ impl Shard {
     pub fn new(
         index: u8,
         shared: Arc<Shared>,
+        feed: mpsc::Receiver<FeedItem>,
         app: impl FnOnce(Weak<Self>) -> Box<dyn EngineApp>,
     ) -> Rc<Self> {
-        let position = shared.relay.head();
+        let position = shared.fanout.position();
         Rc::new_cyclic(|weak| Self {
             index,
             hub: RefCell::new(Hub::new(
@@ -222,27 +232,69 @@ impl Shard {
             scratch: RefCell::new(vec![0; READ_BUFFER].into()),
             forwarder: Forwarder::default(),
             joining: RefCell::default(),
-            progress: Notify::new(),
+            feed: RefCell::new(feed),
+            delivering: Cell::new(false),
             joined: RefCell::default(),
             left: RefCell::default(),
         })
     }
 
     /// Delivers the feed for as long as the relay has one.
-    pub async fn deliver(&self, mut feed: mpsc::Receiver<FeedItem>) {
+    pub async fn deliver(&self) {
         let mut round = Vec::with_capacity(ROUND);
-        while feed.recv_many(&mut round, ROUND).await > 0 {
-            let direct = round.len() == 1;
-            for item in round.drain(..) {
-                // A fault with one publication must not stop the others.
-                if catch_unwind(AssertUnwindSafe(|| self.feed(&item, direct))).is_err() {
-                    self.shared.metrics.panics.inc();
-                    tracing::error!("a publication could not be delivered: a fault of the gateway");
-                }
-            }
-            self.hub.borrow_mut().flush();
-            self.progress.notify_waiters();
+        let mut next = |context: &mut Context<'_>| {
+            let taken = self.feed.borrow_mut().poll_recv_many(context, &mut round, ROUND);
+            // In the same poll: nothing is ever taken and not yet handed on.
+            taken.map(|count| {
+                self.hand_on(&mut round);
+                count > 0
+            })
+        };
+        while std::future::poll_fn(&mut next).await {}
+    }
+
+    /// Hands on what the feed has brought so far. Then the position of this
+    /// shard is where the feed is, though most of what came since may have
+    /// been wanted by nobody here.
+    ///
+    /// To be called where a position is about to be told or compared, by
+    /// callers that have nothing borrowed.
+    pub fn catch_up(&self) {
+        if self.delivering.get() {
+            return;
         }
+        // Before the queue is looked at: all up to it that is wanted here is
+        // in the queue by now.
+        let position = self.shared.fanout.position();
+        let mut left = self.feed.borrow().len();
+        let mut round = Vec::with_capacity(left.min(ROUND));
+        while left > 0 {
+            while round.len() < left.min(ROUND)
+                && let Ok(item) = self.feed.borrow_mut().try_recv()
+            {
+                round.push(item);
+            }
+            if round.is_empty() {
+                break;
+            }
+            left -= round.len();
+            self.hand_on(&mut round);
+        }
+        self.hub.borrow_mut().advance(position);
+    }
+
+    fn hand_on(&self, round: &mut Vec<FeedItem>) {
+        self.delivering.set(true);
+        let direct = round.len() == 1;
+        for item in round.drain(..) {
+            // A fault with one publication must not stop the others.
+            if catch_unwind(AssertUnwindSafe(|| self.feed(&item, direct))).is_err() {
+                self.shared.metrics.panics.inc();
+                tracing::error!("a publication could not be delivered: a fault of the gateway");
+            }
+        }
+        self.hub.borrow_mut().flush();
+        self.delivering.set(false);
     }
 
     /// Waits until this shard is as far as a client that comes to resume: it
@@ -250,39 +302,25 @@ impl Shard {
     /// and must not be sent again what it has.
     pub async fn reach(&self, place: Position) -> Result<(), Error> {
         self.shared.relay.reach(place).await?;
-        let behind = || {
-            let position = self.hub.borrow().position();
-            position.epoch == place.epoch && position.sequence < place.sequence
-        };
         let head = self.shared.relay.head();
         // Nobody has been there: the replay will say so.
         if head.epoch != place.epoch || head.sequence < place.sequence {
             return Ok(());
         }
-        let arrived = async {
-            loop {
-                let progress = self.progress.notified();
-                if !behind() {
-                    return;
-                }
-                progress.await;
-            }
-        };
+        let arrived = self.shared.fanout.reach(place);
         tokio::time::timeout(REACH_TIMEOUT, arrived).await.map_err(|_| {
             Error::new(
                 ErrorCode::Unavailable,
                 "this gateway is behind the one that gave the offset; try again in a moment",
             )
-        })
+        })?;
+        self.catch_up();
+        Ok(())
     }
 
     fn feed(&self, item: &FeedItem, direct: bool) {
         match item {
             FeedItem::Publication(publication) => {
-                // Every shard gets it; it is one all the same.
-                if self.index == 0 {
-                    self.shared.metrics.publications_received.inc();
-                }
                 // One session's own channel is not in the hub: an entry each
                 // would cost every idle client memory.
                 match publication.channel.as_str().strip_prefix("$sid.") {
@@ -294,9 +332,8 @@ impl Shard {
                     None => self.hub.borrow_mut().deliver(publication, direct),
                 }
             }
-            FeedItem::Position(position) => self.hub.borrow_mut().advance(*position),
             FeedItem::Epoch(position) => {
-                self.hub.borrow_mut().advance(*position);
+                self.hub.borrow_mut().begin(*position);
                 let sessions: Vec<_> = self.sessions.borrow().values().cloned().collect();
                 for session in sessions {
                     self.close_session(&session, None, CloseReason::Resync);
@@ -324,21 +361,25 @@ impl Shard {
             let waiting = self.joining.borrow().get(channel).cloned();
             match waiting {
                 Some(waiting) => waiting.notified().await,
-                None if self.is_joined(channel) => return Ok(()),
+                None if self.is_joined(channel) => {
+                    self.catch_up();
+                    return Ok(());
+                }
                 None => break,
             }
         }
         let notify = Rc::new(Notify::new());
         self.joining.borrow_mut().insert(channel.clone(), notify.clone());
-        let joining = Joining { shard: self, channel, notify };
-        let joined = self.shared.relay.join(channel).await;
-        if joined.is_ok() {
-            self.joined.borrow_mut().insert(channel.clone(), Instant::now());
-            // It may be that nobody enters the hub after all.
-            self.leave(channel);
-        }
-        drop(joining);
-        Ok(joined?)
+        let mut joining = Joining { shard: self, channel, notify, joined: false };
+        self.shared.fanout.want(self.index, channel);
+        self.shared.relay.join(channel).await?;
+        // What came before it was wanted is behind the position now.
+        self.catch_up();
+        joining.joined = true;
+        self.joined.borrow_mut().insert(channel.clone(), Instant::now());
+        // It may be that nobody enters the hub after all.
+        self.leave(channel);
+        Ok(())
     }
 
     /// Whether the relay brings a channel; it will, for [`LINGER`] at least.
@@ -370,6 +411,7 @@ impl Shard {
                 Some(wanted) if now - wanted < LINGER => left.push_back((channel, now)),
                 Some(_) => {
                     self.joined.borrow_mut().remove(&channel);
+                    self.shared.fanout.unwant(self.index, &channel);
                     self.shared.relay.leave(&channel);
                 }
                 None => {}

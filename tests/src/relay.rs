@@ -95,6 +95,8 @@ pub struct Gateway {
     pub relay: Arc<dyn Relay>,
     /// One for each shard.
     pub feeds: Vec<Receiver<FeedItem>>,
+    /// What fills them, and how far it is.
+    pub fanout: Fanout,
 }
 
 /// Time that a test can let pass.
@@ -295,14 +297,15 @@ impl RelayUnderTest for Embedded {
         let rules = Rules::new(setup.rules, 1_000_000).shared();
         let time = ManualTime(Arc::new(AtomicU64::new(1_700_000_000_000)));
         let clock = time.clone();
+        let fanout = Fanout::unasked(senders);
         let relay = EmbeddedRelay::with_clock(
             Arc::clone(&rules),
-            Fanout::new(senders),
+            fanout.clone(),
             Some(setup.max_disconnection),
             Clock::new(move || clock.now()),
         );
         let swept = Arc::clone(&relay);
-        let gateway = Gateway { relay, feeds };
+        let gateway = Gateway { relay, feeds, fanout };
         let time = SweptTime { time, relay: swept };
         Box::pin(async move {
             World { gateways: vec![gateway], rules, time: Arc::new(time), faults: None }

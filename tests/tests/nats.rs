@@ -335,7 +335,7 @@ async fn settings_of_one_generation_are_one() {
         JetStreamRelay::connect(JetStreamOptions {
             config: cluster.config.clone(),
             rules: rules.shared(),
-            fanout: Fanout::new(vec![sender]),
+            fanout: Fanout::unasked(vec![sender]),
             max_disconnection: None,
             metrics: Metrics::default(),
             clock: Clock::system(),

@@ -90,9 +90,11 @@ impl EmbeddedRelay {
         clock: Clock,
     ) -> Arc<Self> {
         let epoch = clock.now();
+        // Nothing was published yet; whoever is here has all since now.
+        let head = Position { epoch, sequence: 0, time: epoch };
+        fanout.advance(head);
         let stream = Stream {
-            // Nothing was published yet; whoever is here has all since now.
-            head: Position { epoch, sequence: 0, time: epoch },
+            head,
             logs: Logs::new(),
             ids: RecentIds::new(MAX_IDS),
             times: Times::new(epoch),

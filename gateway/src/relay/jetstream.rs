@@ -234,6 +234,7 @@ impl JetStreamRelay {
         });
         relay.note_stream(&info);
         relay.prime(head).await?;
+        relay.fanout.advance(head);
         Ok(relay)
     }
 

@@ -47,7 +47,7 @@ impl ShardParts {
 
     async fn run(self) {
         let Self { index, shared, listener, feed, control, app, stop } = self;
-        let shard = Shard::new(index, shared, |weak| app(weak));
+        let shard = Shard::new(index, shared, feed, |weak| app(weak));
         let listener = match TcpListener::from_std(listener) {
             Ok(listener) => listener,
             Err(error) => {
@@ -58,7 +58,7 @@ impl ShardParts {
         let ended = stop.clone();
         let tasks = &shard.tasks;
         let inner = shard.clone();
-        tasks.spawn_local(until(ended.clone(), async move { inner.deliver(feed).await }));
+        tasks.spawn_local(until(ended.clone(), async move { inner.deliver().await }));
         let inner = shard.clone();
         tasks.spawn_local(until(ended.clone(), async move { inner.serve_control(control).await }));
         let inner = shard.clone();

@@ -74,7 +74,7 @@ async fn start_gateway(
 ) -> (Working, Gateway) {
     let queues = (0..setup.shards).map(|_| mpsc::channel(setup.queue));
     let (senders, feeds): (Vec<Sender<_>>, _) = queues.unzip();
-    let fanout = Fanout::new(senders);
+    let fanout = Fanout::unasked(senders);
     let name = format!("g{}", RandomName::next());
     let begin = Instant::now();
     let relay = loop {
@@ -100,7 +100,8 @@ async fn start_gateway(
     };
     let working = Arc::clone(&relay);
     let work = tokio::spawn(async move { Box::pin(working.run(std::future::pending())).await });
-    let gateway = Gateway { relay: Arc::clone(&relay) as Arc<dyn Relay>, feeds };
+    let relay_too = Arc::clone(&relay) as Arc<dyn Relay>;
+    let gateway = Gateway { relay: relay_too, feeds, fanout };
     (Working { relay, work: work.abort_handle() }, gateway)
 }
 

@@ -33,6 +33,8 @@ impl Live {
         for feed in &mut gateway.feeds[1..] {
             while feed.try_recv().is_ok() {}
         }
+        // As a shard does: what is not handed on by then is in the queue.
+        let reached = gateway.fanout.position();
         while let Ok(item) = gateway.feeds[0].try_recv() {
             match item {
                 FeedItem::Publication(publication) => {
@@ -41,7 +43,6 @@ impl Live {
                         self.add(&publication);
                     }
                 }
-                FeedItem::Position(position) => self.place = position,
                 FeedItem::Lost(lost) => {
                     for lost in &lost.channels {
                         let index = CHANNELS.iter().position(|(name, ..)| *lost == channel(name));
@@ -59,6 +60,9 @@ impl Live {
                 FeedItem::Epoch(_) => panic!("the stream is the same"),
                 FeedItem::Fenced { .. } => {}
             }
+        }
+        if reached.sequence > self.place.sequence {
+            self.place = reached;
         }
     }
 

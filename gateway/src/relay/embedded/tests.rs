@@ -42,7 +42,7 @@ async fn lost(relay: &EmbeddedRelay, name: &str, from: Position) -> bool {
 
 #[tokio::test]
 async fn time_never_goes_back() {
-    let (relay, time) = start(Fanout::new(Vec::new()));
+    let (relay, time) = start(Fanout::unasked(Vec::new()));
     let first = publish(&relay, "long.a").await;
     time.fetch_sub(500_000, Ordering::Relaxed);
     let second = publish(&relay, "long.a").await;
@@ -53,7 +53,7 @@ async fn time_never_goes_back() {
 /// and goes on another channel is not its channel's loss.
 #[tokio::test]
 async fn a_position_does_not_age_while_nothing_is_published() {
-    let (relay, time) = start(Fanout::new(Vec::new()));
+    let (relay, time) = start(Fanout::unasked(Vec::new()));
     let from = publish(&relay, "long.other").await;
     time.fetch_add(86_400_000, Ordering::Relaxed);
     publish(&relay, "short.a").await;
@@ -66,7 +66,7 @@ async fn a_position_does_not_age_while_nothing_is_published() {
 #[tokio::test]
 async fn a_stopped_shard_is_an_error() {
     let (sender, feed) = mpsc::channel(1);
-    let (relay, _) = start(Fanout::new(vec![sender]));
+    let (relay, _) = start(Fanout::unasked(vec![sender]));
     drop(feed);
     let new = NewPublication::new(Channel::all(), "e", Value::null());
     assert_eq!(relay.publish(new).await.unwrap_err(), RelayError::Stopped);
@@ -74,7 +74,7 @@ async fn a_stopped_shard_is_an_error() {
 
 #[tokio::test]
 async fn memory_is_given_back_by_itself_until_the_stop() {
-    let (relay, time) = start(Fanout::new(Vec::new()));
+    let (relay, time) = start(Fanout::unasked(Vec::new()));
     for number in 0..1_000 {
         publish(&relay, &format!("short.{number}")).await;
     }

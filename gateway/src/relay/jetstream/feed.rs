@@ -289,7 +289,8 @@ impl JetStreamRelay {
             self.go_over(level).await?;
         }
         let Some(publication) = publication else {
-            return self.fanout.send(FeedItem::Position(position)).await;
+            self.fanout.advance(position);
+            return Ok(());
         };
         if self.crossings.is_idle() {
             return self.fanout.send(FeedItem::Publication(publication)).await;
@@ -298,11 +299,11 @@ impl JetStreamRelay {
         let settled = || Source::of(self.effective.load().by_feed(channel));
         let sequence = Some(position.sequence);
         self.crossings.decide(channel, &publication, sequence, settled, |deliver| {
-            permit.send(if deliver {
-                FeedItem::Publication(publication.clone())
+            if deliver {
+                permit.send(FeedItem::Publication(publication.clone()));
             } else {
-                FeedItem::Position(position)
-            });
+                permit.advance(position);
+            }
         });
         Ok(())
     }

@@ -131,12 +131,13 @@ impl JetStreamRelay {
     pub(super) async fn join_one(&self, channel: &Channel) -> Result<(), RelayError> {
         let by_feed = |subject: &str| self.effective.load().by_feed(subject);
         let mut ready = self.interests.join(channel, by_feed);
+        // Also when who asked is gone meanwhile.
+        let asked = scopeguard::guard((), |()| self.interests.leave(channel));
         let joined = tokio::time::timeout(TIMEOUT, ready.wait_for(|ready| *ready)).await;
-        let joined = matches!(joined, Ok(Ok(_)));
-        if joined {
+        if matches!(joined, Ok(Ok(_))) {
+            scopeguard::ScopeGuard::into_inner(asked);
             return Ok(());
         }
-        self.interests.leave(channel);
         Err(RelayError::Unavailable("NATS doesn't take a subscription".to_owned()))
     }
 

@@ -14,7 +14,7 @@ fn sessions(max_disconnection: Option<Period>) -> (EmbeddedSessions, Arc<AtomicU
     let time = Arc::new(AtomicU64::new(1_000));
     let shown = Arc::clone(&time);
     let clock = Clock::new(move || shown.load(Ordering::Relaxed));
-    (EmbeddedSessions::new(max_disconnection, Fanout::new(Vec::new()), clock), time)
+    (EmbeddedSessions::new(max_disconnection, Fanout::unasked(Vec::new()), clock), time)
 }
 
 #[tokio::test]
@@ -68,7 +68,7 @@ async fn without_recovery_nothing_is_kept_and_nobody_is_turned_away() {
 async fn a_claim_that_is_given_up_takes_nothing() {
     let (sender, mut feed) = mpsc::channel(1);
     let clock = Clock::new(|| 0);
-    let fanout = Fanout::new(vec![sender.clone()]);
+    let fanout = Fanout::unasked(vec![sender.clone()]);
     let sessions = EmbeddedSessions::new(Some(Period::from_secs(10)), fanout, clock);
     let pid = Arc::from("p");
     let owner = sessions.create(&pid, record()).await.unwrap();

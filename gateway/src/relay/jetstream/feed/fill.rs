@@ -198,7 +198,7 @@ impl Follower<'_> {
         relay.ring.set_head_time(position.time);
         self.position = position;
         self.silence.reached(position.sequence);
-        self.send(FeedItem::Position(position)).await?;
+        relay.fanout.advance(position);
         Ok(Ok(()))
     }
 
