@@ -113,6 +113,9 @@ pub enum StartError {
     /// An API key isn't one.
     #[error(transparent)]
     Keys(#[from] KeyError),
+    /// The admin listener's token can't be had.
+    #[error(transparent)]
+    Token(#[from] crate::admin::TokenError),
     /// A thread can't be started.
     #[error("can't start a thread: {0}")]
     Thread(#[from] std::io::Error),
