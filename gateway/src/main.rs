@@ -80,7 +80,8 @@ fn announce(running: &Running) {
     println!("api     http://{}", running.api);
     println!("admin   http://{}", running.admin);
     if let Some(peer) = running.peer {
-        println!("peer    http://{peer}");
+        let scheme = if running.peer_tls { "https" } else { "http" };
+        println!("peer    {scheme}://{peer}");
     }
 }
 

@@ -65,6 +65,8 @@ pub struct Running {
     pub admin: SocketAddr,
     /// Where other gateways connect, if they do.
     pub peer: Option<SocketAddr>,
+    /// Whether that speaks TLS.
+    pub peer_tls: bool,
     /// What is counted.
     pub metrics: Metrics,
     shared: Arc<Shared>,
@@ -116,6 +118,9 @@ pub enum StartError {
     /// The admin listener's token can't be had.
     #[error(transparent)]
     Token(#[from] crate::admin::TokenError),
+    /// Gateways can't speak TLS with each other.
+    #[error("there is no TLS between gateways: {0}")]
+    PeerTls(#[from] crate::cluster::TlsError),
     /// A thread can't be started.
     #[error("can't start a thread: {0}")]
     Thread(#[from] std::io::Error),

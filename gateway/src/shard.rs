@@ -202,6 +202,7 @@ impl Shard {
         app: impl FnOnce(Weak<Self>) -> Box<dyn EngineApp>,
     ) -> Rc<Self> {
         let position = shared.relay.head();
+        let forwarder = Forwarder::new(shared.cluster.tls.clone());
         Rc::new_cyclic(|weak| Self {
             index,
             hub: RefCell::new(Hub::new(
@@ -220,7 +221,7 @@ impl Shard {
             tasks: TaskTracker::new(),
             ping: Wire::text(&[b"2"]),
             scratch: RefCell::new(vec![0; READ_BUFFER].into()),
-            forwarder: Forwarder::default(),
+            forwarder,
             joining: RefCell::default(),
             progress: Notify::new(),
             joined: RefCell::default(),

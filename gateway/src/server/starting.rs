@@ -18,7 +18,7 @@ use super::{peer, rules_of, run, shard_count};
 use crate::admin::{self, AdminState, AdminToken, NatsStatus, Readiness, Status, StatusSource};
 use crate::api::{self, ApiState};
 use crate::auth::{Access, ApiKeys, Authenticator};
-use crate::cluster::{self, Cluster, ClusterKeys, ClusterOptions, ClusterParts};
+use crate::cluster::{self, Cluster, ClusterKeys, ClusterOptions, ClusterParts, PeerTls};
 use crate::metrics::Metrics;
 use crate::relay::{Fanout, FeedItem};
 use crate::reload::config_hash;
@@ -57,6 +57,7 @@ struct Parts {
     peer: peer::Bound,
     gateway: GatewayId,
     keys: ClusterKeys,
+    tls: Option<Arc<PeerTls>>,
     auth: Arc<Authenticator>,
     rules: SharedRules,
     metrics: Metrics,
@@ -116,6 +117,14 @@ impl Starting {
             peer,
             gateway,
             keys: cluster::keys(&config.peer, &config.relay.prefix)?,
+            tls: config
+                .peer
+                .tls
+                .as_ref()
+                .filter(|_| !config.relay.is_memory())
+                .map(|tls| PeerTls::open(tls, metrics.clone()))
+                .transpose()?
+                .map(Arc::new),
             auth: Arc::new(Authenticator::new(&config.auth)?),
             rules: rules.clone(),
             metrics: metrics.clone(),
@@ -217,6 +226,7 @@ impl Starting {
             prefix: &config.relay.prefix,
             shards: parts.shards.clone(),
             metrics: parts.metrics.clone(),
+            tls: parts.tls,
             stop: stop.clone(),
         });
         let shared = Arc::new(Shared {
@@ -242,6 +252,7 @@ impl Starting {
             api: parts.api.local_addr(),
             admin: self.admin,
             peer: parts.peer.local,
+            peer_tls: shared.cluster.tls.is_some(),
             metrics: parts.metrics,
             relay,
             keys: Arc::new(ArcSwap::from_pointee(parts.api_keys)),
@@ -293,7 +304,7 @@ impl Starting {
                 status,
                 readiness,
             };
-            running.threads.push(peers.spawn()?);
+            running.threads.extend(peers.spawn()?);
         }
         guard.disarm();
         Ok(running)
