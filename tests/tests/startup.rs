@@ -18,7 +18,7 @@ async fn says(gateway: &Gateway, words: &str) {
     eventually(words, || async {
         let status = status(gateway).await;
         assert_eq!(status["nats"]["connected"], false);
-        status["nats"]["error"].as_str().unwrap().contains(words)
+        status["nats"]["error"].as_str().unwrap_or_default().contains(words)
     })
     .await;
     let ready = get(&format!("{}/readyz", gateway.admin())).await;

@@ -223,8 +223,8 @@ async fn upgrade(
     let upgrade = hyper::upgrade::on(&mut request);
     // The upgrade is done, or given up, when the answer below is written.
     let moved = async move {
-        let Ok(upgraded) = upgrade.await else { return };
-        match upgraded.downcast::<Patient<TlsStream<TcpStream>>>() {
+        let Ok(taken) = upgrade.await else { return };
+        match taken.downcast::<Patient<TlsStream<TcpStream>>>() {
             Ok(parts) => {
                 let Ok((ours, stream)) = stream::pair() else { return };
                 let leftover = parts.read_buf;
@@ -232,8 +232,8 @@ async fn upgrade(
                     decrypt(parts.io.into_inner(), ours, &stop).await;
                 }
             }
-            Err(upgraded) => {
-                let Some((stream, leftover)) = into_stream(upgraded) else { return };
+            Err(taken) => {
+                let Some((stream, leftover)) = into_stream(taken) else { return };
                 if let Ok(stream) = stream.into_std() {
                     let _ = shard.send(Control::Upgrade { sid, stream, leftover }).await;
                 }

@@ -135,10 +135,10 @@ fn the_hash_is_of_the_effective_configuration() {
 }
 
 fn keys(names: &[&str]) -> String {
-    let lines = names.iter().enumerate();
-    lines
-        .map(|(index, name)| format!("- {{name: {name}, sha256: {index:064}, scopes: [read]}}\n"))
-        .collect()
+    let one = |(index, name): (usize, &&str)| {
+        format!("- {{name: {name}, sha256: {index:064}, scopes: [read]}}")
+    };
+    names.iter().enumerate().map(one).collect::<Vec<_>>().join("\n")
 }
 
 #[tokio::test(start_paused = true)]

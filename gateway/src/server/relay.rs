@@ -65,6 +65,8 @@ struct Attempts {
     /// After which the start is given up; zero: never.
     timeout: Duration,
     pause: Duration,
+    /// Where it is looked for, without what may be secret.
+    servers: String,
     said: Option<(Instant, String)>,
 }
 
@@ -167,7 +169,7 @@ async fn connect(
     parts: &RelayParts,
     max_disconnection: Option<Period>,
 ) -> Result<Arc<JetStreamRelay>, ConnectError> {
-    let mut attempts = Attempts::new(config.start_timeout.get());
+    let mut attempts = Attempts::new(config);
     loop {
         let options = JetStreamOptions {
             config: config.clone(),
@@ -195,8 +197,18 @@ async fn connect(
 // === impl Attempts ===
 
 impl Attempts {
-    fn new(timeout: Duration) -> Self {
-        Self { begin: Instant::now(), timeout, pause: RETRY, said: None }
+    fn new(config: &gateway_config::Relay) -> Self {
+        let servers = config.url.split(',').map(|url| match url.rsplit_once('@') {
+            Some((_, host)) => host.trim(),
+            None => url.trim(),
+        });
+        Self {
+            begin: Instant::now(),
+            timeout: config.start_timeout.get(),
+            pause: RETRY,
+            servers: servers.collect::<Vec<_>>().join(", "),
+            said: None,
+        }
     }
 
     fn are_over(&self) -> bool {
@@ -211,7 +223,8 @@ impl Attempts {
             tracing::debug!(%error, "still waiting for NATS");
             return;
         }
-        tracing::warn!(%error, "waiting for NATS; no client is served until then");
+        let servers = &self.servers;
+        tracing::warn!(%error, "waiting for NATS at {servers}; no client is served until then");
         self.said = Some((Instant::now(), error.to_owned()));
     }
 

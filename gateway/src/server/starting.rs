@@ -117,25 +117,14 @@ impl Starting {
             peer,
             gateway,
             keys: cluster::keys(&config.peer, &config.relay.prefix)?,
-            tls: config
-                .peer
-                .tls
-                .as_ref()
-                .filter(|_| !config.relay.is_memory())
-                .map(|tls| PeerTls::open(tls, metrics.clone()))
-                .transpose()?
-                .map(Arc::new),
+            tls: peer_tls(&config, &metrics)?,
             auth: Arc::new(Authenticator::new(&config.auth)?),
             rules: rules.clone(),
             metrics: metrics.clone(),
             upstream,
             app,
         };
-        let token = config.admin.token_file();
-        let token = token
-            .map(|path| AdminToken::open(path.as_ref(), metrics.clone()))
-            .transpose()?
-            .map(Arc::new);
+        let token = admin_token(&config, &metrics)?;
         let source = Arc::new(ArcSwap::from_pointee(waiting(&config, gateway, &trouble, began)));
         let admin = server.local_addr();
         // Whatever fails from here on ends the threads.
@@ -311,6 +300,18 @@ impl Starting {
     }
 }
 
+fn peer_tls(config: &Config, metrics: &Metrics) -> Result<Option<Arc<PeerTls>>, StartError> {
+    let tls = config.peer.tls.as_ref().filter(|_| !config.relay.is_memory());
+    let tls = tls.map(|tls| PeerTls::open(tls, metrics.clone())).transpose()?;
+    Ok(tls.map(Arc::new))
+}
+
+fn admin_token(config: &Config, metrics: &Metrics) -> Result<Option<Arc<AdminToken>>, StartError> {
+    let path = config.admin.token_file();
+    let token = path.map(|path| AdminToken::open(path.as_ref(), metrics.clone())).transpose()?;
+    Ok(token.map(Arc::new))
+}
+
 /// Joins threads that were told to end.
 pub(super) fn join(threads: impl Iterator<Item = JoinHandle<()>>) {
     for thread in threads {
@@ -332,7 +333,6 @@ fn waiting(
     let relay = if config.relay.is_memory() { "memory" } else { "nats" };
     let trouble = trouble.clone();
     Arc::new(move || {
-        let error = trouble.load().as_deref().cloned();
         Status {
             id: id.clone(),
             version: env!("CARGO_PKG_VERSION").into(),
@@ -345,7 +345,8 @@ fn waiting(
             relay,
             nats: NatsStatus {
                 connected: false,
-                error: Some(error.unwrap_or_else(|| "not connected yet".to_owned())),
+                // None yet: the first attempt is under way.
+                error: trouble.load().as_deref().cloned(),
                 version: None,
             },
             lag: 0,
