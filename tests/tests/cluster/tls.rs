@@ -1,6 +1,6 @@
 //! Gateways that show each other certificates.
 
-use tests::http::{raw, request, try_send};
+use tests::http::raw;
 use tests::nats::{Authority, Secrets};
 
 use super::*;
