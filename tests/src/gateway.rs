@@ -80,7 +80,7 @@ impl Gateway {
             let log = gateway.log();
             let said = log.split_once("health and status are at ");
             if let Some((_, url)) = said {
-                gateway.admin = url.split_whitespace().next().unwrap_or_default().to_owned();
+                url.split_whitespace().next().unwrap_or_default().clone_into(&mut gateway.admin);
             }
         }
         gateway

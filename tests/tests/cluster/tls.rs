@@ -108,14 +108,12 @@ async fn renewed_certificates_are_taken_and_connections_stay() {
     let next = secrets.authority("next");
     let both = [&ca, &next.certificate()].map(|path| std::fs::read(path).unwrap()).concat();
     std::fs::write(&ca, both).unwrap();
-    let reloads = |wanted: f64| {
-        let cluster = &cluster;
-        async move {
-            eventually("all have read the files again", || async {
-                cluster.metric("push_config_reloads_total").await == wanted
-            })
-            .await;
-        }
+    let reloads = async |wanted: f64| {
+        eventually("all have read the files again", || async {
+            let counted = cluster.metric("push_config_reloads_total").await;
+            (counted - wanted).abs() < 0.5
+        })
+        .await;
     };
     reloads(3.0).await;
     renew(&next, &files);
