@@ -17,10 +17,13 @@ use crate::api::problem::Problem;
 use crate::error::{Error, ErrorCode};
 use crate::relay::RelayStatus;
 
+mod token;
+
 #[cfg(test)]
 mod tests;
 
 pub use crate::api::server::AdminServer;
+pub use token::{AdminToken, TokenError};
 
 /// Media type of `/metrics`, by `OpenMetrics` 1.0, section 8.
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -40,6 +43,8 @@ pub struct AdminState {
     /// Begins a drain. Called for every `POST /drain`; must return at once
     /// and take a second call as nothing new.
     pub drain: Arc<dyn Fn() + Send + Sync>,
+    /// What `/status` and `/drain` want to see; none: nothing.
+    pub token: Option<Arc<AdminToken>>,
 }
 
 /// Whether the gateway may be sent clients; shared by who decides and who tells.
@@ -121,8 +126,9 @@ async fn metrics(State(admin): State<AdminState>) -> Result<Response, Problem> {
     Ok(([(CONTENT_TYPE, OPEN_METRICS)], text).into_response())
 }
 
-async fn status(State(admin): State<AdminState>) -> Response {
-    ([(CACHE_CONTROL, "no-store")], Json((admin.status)())).into_response()
+async fn status(State(admin): State<AdminState>, headers: HeaderMap) -> Result<Response, Problem> {
+    admin.allow(&headers).await?;
+    Ok(([(CACHE_CONTROL, "no-store")], Json((admin.status)())).into_response())
 }
 
 /// Drains and stays up. No browser has a reason to call it, and a web page
@@ -132,8 +138,22 @@ async fn drain(State(admin): State<AdminState>, headers: HeaderMap) -> Result<St
         let words = "a drain is not started from a web page; send the request without `Origin`";
         return Err(Error::new(ErrorCode::Forbidden, words).field("Origin").into());
     }
+    admin.allow(&headers).await?;
     (admin.drain)();
     Ok(StatusCode::ACCEPTED)
+}
+
+// === impl AdminState ===
+
+impl AdminState {
+    /// Health and metrics are for everybody; what tells more, or changes
+    /// something, is not.
+    async fn allow(&self, headers: &HeaderMap) -> Result<(), Error> {
+        match &self.token {
+            Some(token) => token.check(headers).await,
+            None => Ok(()),
+        }
+    }
 }
 
 // === impl Readiness ===

@@ -8,6 +8,7 @@
 //! - `heartbeat`: how they know of each other
 //! - [`ask`]: questions that every gateway answers
 //! - [`forward`]: requests for sessions of another gateway, to it
+//! - `tls`, `stream`: their connections, encrypted and mutually known
 //! - `listener`: the peer listener, where such requests come in
 
 use std::net::TcpListener;
@@ -30,9 +31,12 @@ mod heartbeat;
 mod listener;
 pub mod members;
 pub mod signer;
+mod stream;
+pub mod tls;
 
 pub use members::{Beat, Member, Members};
 pub use signer::{ClusterKeys, Signer};
+pub use tls::{PeerTls, TlsError};
 
 /// Time between two attempts to reach NATS.
 const RETRY: Duration = Duration::from_secs(1);
@@ -45,6 +49,8 @@ pub struct Cluster {
     pub members: Members,
     /// Cancelled when this gateway stops.
     pub stop: CancellationToken,
+    /// How gateways speak TLS, if they do.
+    pub tls: Option<Arc<PeerTls>>,
     requests: Signer,
     messages: Signer,
     /// `<prefix>.ctl.gateways`
@@ -70,6 +76,8 @@ pub struct ClusterOptions<'a> {
     pub shards: Shards,
     /// What is counted.
     pub metrics: Metrics,
+    /// `peer.tls`
+    pub tls: Option<Arc<PeerTls>>,
     /// Cancelled when this gateway stops.
     pub stop: CancellationToken,
 }
@@ -96,11 +104,12 @@ pub struct Passing(Arc<Cluster>);
 impl Cluster {
     /// A gateway that knows no other yet.
     pub fn new(options: ClusterOptions<'_>) -> Arc<Self> {
-        let ClusterOptions { gateway, keys, prefix, shards, metrics, stop } = options;
+        let ClusterOptions { gateway, keys, prefix, shards, metrics, tls, stop } = options;
         Arc::new(Self {
             gateway,
             members: Members::default(),
             stop,
+            tls,
             requests: Signer::new(gateway, keys.requests.clone()),
             messages: Signer::new(gateway, keys.messages.clone()),
             beats: format!("{prefix}.ctl.gateways"),
@@ -122,6 +131,15 @@ impl Cluster {
     /// How many there are.
     pub fn passing(&self) -> usize {
         self.passing.load(Ordering::Relaxed)
+    }
+
+    /// A gateway can't be asked because one of us has `peer.tls` and the
+    /// other hasn't.
+    fn differs(&self, member: &Member, own: bool) {
+        let label = crate::metrics::ReasonLabel { reason: "tls" };
+        self.metrics.peer_refused.get_or_create(&label).inc();
+        let (with, without) = if own { ("this", "that") } else { ("that", "this") };
+        tracing::debug!(gateway = %member.id, "{with} gateway has peer.tls and {without} one has not; its clients here come back as new ones");
     }
 
     fn refused(&self, refusal: signer::Refusal) {
@@ -148,24 +166,25 @@ pub fn keys(peer: &gateway_config::Peer, prefix: &str) -> Result<ClusterKeys, No
 
 impl ClusterParts {
     /// Starts the cluster's thread: neither clients nor publishers keep a
-    /// gateway from saying that it is there.
-    pub fn spawn(self) -> std::io::Result<JoinHandle<()>> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        std::thread::Builder::new()
-            .name("cluster".to_owned())
-            .spawn(move || runtime.block_on(self.run()))
+    /// gateway from saying that it is there. The peer listener has a thread
+    /// of its own, for the same reason: TLS takes time.
+    pub fn spawn(mut self) -> std::io::Result<Vec<JoinHandle<()>>> {
+        let mut threads = Vec::new();
+        if let Some(listener) = self.listener.take() {
+            let shared = self.shared.clone();
+            threads.push(thread("peer", async move {
+                if let Err(error) = listener::serve(&shared, listener).await {
+                    tracing::error!(%error, "the peer listener failed");
+                }
+            })?);
+        }
+        threads.push(thread("cluster", self.run())?);
+        Ok(threads)
     }
 
     async fn run(self) {
-        let Self { shared, listener, address, status, readiness } = self;
+        let Self { shared, address, status, readiness, .. } = self;
         let cluster = shared.cluster.clone();
-        let serve = async {
-            if let Some(listener) = listener
-                && let Err(error) = listener::serve(&shared, listener).await
-            {
-                tracing::error!(%error, "the peer listener failed");
-            }
-        };
         let speak = async {
             let name = format!("{}-cluster", cluster.gateway);
             while !cluster.stop.is_cancelled() {
@@ -191,8 +210,28 @@ impl ClusterParts {
                 }
             }
         };
-        futures_util::future::join(serve, speak).await;
+        tokio::select! {
+            () = speak => {}
+            () = follow_files(&cluster) => {}
+        }
     }
+}
+
+/// Reads renewed certificates.
+async fn follow_files(cluster: &Cluster) {
+    match &cluster.tls {
+        Some(tls) => tls.follow().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// A thread with a runtime of its own.
+fn thread(
+    name: &str,
+    work: impl Future<Output = ()> + Send + 'static,
+) -> std::io::Result<JoinHandle<()>> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    std::thread::Builder::new().name(name.to_owned()).spawn(move || runtime.block_on(work))
 }
 
 /// Milliseconds since 1970.

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use gateway::cli::{self, Invocation, Serve};
 use gateway::reload::Reload;
-use gateway::server::{Options, Running};
+use gateway::server::{Options, Running, Starting};
 use gateway::telemetry;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -34,13 +34,29 @@ async fn serve_until_told(serve: Serve) -> ExitCode {
     if let Err(error) = telemetry::init(&config.log) {
         return fail(&error);
     }
-    let running = match Running::start(Options::new(config.clone())) {
-        Ok(running) => running,
-        Err(error) => return fail(&error),
-    };
-    // Before anybody is told that it is there.
+    for unknown in sources.unknown_variables() {
+        tracing::warn!("{unknown}");
+    }
+    // Before anybody is told that it is there. The first process of a
+    // container has no signal's default action.
     let mut signals = match Signals::listen() {
         Ok(signals) => signals,
+        Err(error) => return fail(&error),
+    };
+    let mut starting = match Starting::begin(Options::new(config.clone())) {
+        Ok(starting) => starting,
+        Err(error) => return fail(&error),
+    };
+    tracing::info!("health and status are at http://{}", starting.admin);
+    let reached = tokio::select! {
+        reached = starting.reached() => reached,
+        () = signals.any() => {
+            starting.stop();
+            return ExitCode::SUCCESS;
+        }
+    };
+    let running = match reached.and_then(|()| starting.finish()) {
+        Ok(running) => running,
         Err(error) => return fail(&error),
     };
     announce(&running);
@@ -64,7 +80,8 @@ fn announce(running: &Running) {
     println!("api     http://{}", running.api);
     println!("admin   http://{}", running.admin);
     if let Some(peer) = running.peer {
-        println!("peer    http://{peer}");
+        let scheme = if running.peer_tls { "https" } else { "http" };
+        println!("peer    {scheme}://{peer}");
     }
 }
 
@@ -82,6 +99,14 @@ impl Signals {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
         })
+    }
+
+    /// Either.
+    async fn any(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
     }
 
     /// SIGTERM drains first; SIGINT, or a second SIGTERM, stops at once.

@@ -1,6 +1,7 @@
-//! A changed configuration file, while the gateway runs.
+//! A changed configuration file, or a changed file of API keys, while the
+//! gateway runs.
 //!
-//! The file is read every two seconds and compared by its content: Kubernetes
+//! A file is read every two seconds and compared by its content: Kubernetes
 //! updates a mounted file by swapping a symbolic link of a directory above
 //! it, which no watch on the file itself sees.
 
@@ -9,7 +10,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use gateway_config::{Config, ConfigError, Sources};
+use gateway_config::{ApiKey, Config, ConfigError, Sources, api_keys};
 use tokio::sync::watch;
 
 use crate::metrics::{Metrics, OutcomeLabel};
@@ -32,6 +33,8 @@ pub struct Reload {
     current: watch::Sender<Arc<Config>>,
     /// The file's content, or why it can't be read, at the last look.
     seen: Seen,
+    /// The same of the file with the API's keys.
+    seen_keys: Seen,
     /// What a restart would change, as last said.
     waiting: Vec<String>,
 }
@@ -69,7 +72,8 @@ impl Reload {
         // What the file says now may already be newer than what was loaded,
         // so the first look takes nothing for known.
         let seen = Err(String::new());
-        (Self { sources, metrics, current, seen, waiting: Vec::new() }, receiver)
+        let seen_keys = seen.clone();
+        (Self { sources, metrics, current, seen, seen_keys, waiting: Vec::new() }, receiver)
     }
 
     /// Looks at the file until `stop` resolves. Without a file there is
@@ -88,40 +92,64 @@ impl Reload {
         }
     }
 
-    /// One look. Cancelled anywhere, the next one finds the same.
+    /// One look at each file. Cancelled anywhere, the next one finds the same.
     async fn look(&mut self) {
-        let Some(file) = self.sources.file.clone() else { return };
-        let mut content = read(&file).await;
-        if content == self.seen {
-            return;
-        }
-        loop {
-            tokio::time::sleep(SETTLE).await;
-            let again = read(&file).await;
-            if again == content {
-                break;
+        if let Some(file) = self.sources.file.clone()
+            && let Some(content) = changed(&file, &self.seen).await
+        {
+            match &content {
+                Ok(bytes) => self.take(self.sources.load_bytes(bytes)),
+                Err(error) => {
+                    tracing::warn!(
+                        "the configuration file cannot be read, the old configuration stays: {}: {error}",
+                        file.display()
+                    );
+                    self.count("refused");
+                }
             }
-            content = again;
+            self.seen = content;
         }
-        if content == self.seen {
-            return;
+        let keys = self.current.borrow().api.keys_file().map(str::to_owned);
+        if let Some(path) = keys
+            && let Some(content) = changed(Path::new(&path), &self.seen_keys).await
+        {
+            match &content {
+                Ok(bytes) => self.take_keys(api_keys(bytes, &path)),
+                Err(error) => {
+                    tracing::warn!(
+                        "the API's keys cannot be read, the old ones stay: {path}: {error}"
+                    );
+                    self.count("refused");
+                }
+            }
+            self.seen_keys = content;
         }
-        match &content {
-            Ok(bytes) => self.take(self.sources.load_bytes(bytes)),
+    }
+
+    /// A list of the API's keys that was read anew.
+    fn take_keys(&mut self, loaded: Result<Vec<ApiKey>, ConfigError>) {
+        let running = self.current.borrow().clone();
+        let next = match loaded {
+            Ok(keys) if keys == running.api.keys => return,
+            Ok(keys) => {
+                let mut next = Config::clone(&running);
+                next.api.keys = keys;
+                next
+            }
             Err(error) => {
-                tracing::warn!(
-                    "the configuration file cannot be read, the old configuration stays: {}: {error}",
-                    file.display()
-                );
+                tracing::warn!("the API's new keys are refused, the old ones stay:\n{error}");
                 self.count("refused");
+                return;
             }
-        }
-        self.seen = content;
+        };
+        tracing::info!(hash = config_hash(&next), "the API's keys are reloaded");
+        self.count("applied");
+        self.current.send_replace(Arc::new(next));
     }
 
     /// A configuration that was read anew.
     fn take(&mut self, loaded: Result<Config, ConfigError>) {
-        let loaded = match loaded {
+        let mut loaded = match loaded {
             Ok(loaded) => loaded,
             Err(error) => {
                 tracing::warn!("the new configuration is refused, the old one stays:\n{error}");
@@ -130,6 +158,10 @@ impl Reload {
             }
         };
         let running = self.current.borrow().clone();
+        if loaded.api.keys_file.is_some() && loaded.api.keys_file == running.api.keys_file {
+            // Of which the configuration file says nothing.
+            loaded.api.keys.clone_from(&running.api.keys);
+        }
         let next = apply(&running, &loaded);
         let waiting = differences(&next, &loaded);
         if waiting != self.waiting {
@@ -155,6 +187,22 @@ impl Reload {
     }
 }
 
+/// What a file holds now, once it stays as it is; nothing if that is known.
+async fn changed(file: &Path, seen: &Seen) -> Option<Seen> {
+    let mut content = read(file).await;
+    if content == *seen {
+        return None;
+    }
+    loop {
+        tokio::time::sleep(SETTLE).await;
+        let again = read(file).await;
+        if again == content {
+            return (content != *seen).then_some(content);
+        }
+        content = again;
+    }
+}
+
 async fn read(file: &Path) -> Seen {
     tokio::fs::read(file).await.map_err(|error| error.to_string())
 }
@@ -164,7 +212,11 @@ async fn read(file: &Path) -> Seen {
 fn apply(running: &Config, loaded: &Config) -> Config {
     let mut next = running.clone();
     next.channels.clone_from(&loaded.channels);
-    next.api.keys.clone_from(&loaded.api.keys);
+    // Keys that were in one file and are to come from another would be none
+    // for a while, and no key opens the API.
+    if loaded.api.keys_file == running.api.keys_file {
+        next.api.keys.clone_from(&loaded.api.keys);
+    }
     next.limits.clone_from(&loaded.limits);
     next.generation = loaded.generation;
     next

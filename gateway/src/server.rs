@@ -3,36 +3,35 @@
 use std::net::SocketAddr;
 use std::rc::Weak;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use gateway_config::{Config, Period};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::admin::{self, AdminState, Readiness, Status, StatusSource};
-use crate::api::{self, ApiState};
-use crate::auth::{Access, ApiKeys, AuthConfigError, Authenticator, KeyError};
-use crate::cluster::{self, Cluster, ClusterOptions, ClusterParts};
+use crate::api;
+use crate::auth::{ApiKeys, AuthConfigError, KeyError};
 use crate::metrics::Metrics;
-use crate::relay::Fanout;
 use crate::relay::jetstream::ConnectError;
 use crate::reload::config_hash;
 use crate::rules::Rules;
 use crate::session::engine::EngineApp;
-use crate::session::sid::{GatewayId, NoRandomness};
+use crate::session::sid::NoRandomness;
 use crate::session::socketio::SocketIoApp;
-use crate::shard::{Shard, Shards, Shared};
-use crate::transport::http;
+use crate::shard::{Shard, Shared};
 use crate::upstream::Upstream;
 
 mod peer;
 mod relay;
 mod run;
+mod starting;
 
-use relay::{Chosen, RelayParts};
+pub use starting::Starting;
+
+use relay::Chosen;
 
 /// Feed items that may wait for a shard. A publisher waits beyond that.
 const FEED_QUEUE: usize = 4_096;
@@ -66,6 +65,8 @@ pub struct Running {
     pub admin: SocketAddr,
     /// Where other gateways connect, if they do.
     pub peer: Option<SocketAddr>,
+    /// Whether that speaks TLS.
+    pub peer_tls: bool,
     /// What is counted.
     pub metrics: Metrics,
     shared: Arc<Shared>,
@@ -114,6 +115,12 @@ pub enum StartError {
     /// An API key isn't one.
     #[error(transparent)]
     Keys(#[from] KeyError),
+    /// The admin listener's token can't be had.
+    #[error(transparent)]
+    Token(#[from] crate::admin::TokenError),
+    /// Gateways can't speak TLS with each other.
+    #[error("there is no TLS between gateways: {0}")]
+    PeerTls(#[from] crate::cluster::TlsError),
     /// A thread can't be started.
     #[error("can't start a thread: {0}")]
     Thread(#[from] std::io::Error),
@@ -138,181 +145,12 @@ impl Options {
 // === impl Running ===
 
 impl Running {
-    /// Starts a gateway.
+    /// Starts a gateway; over NATS, waits until that is reached, as long as
+    /// `relay.startTimeout` allows.
     pub fn start(options: Options) -> Result<Self, StartError> {
-        let Options { config, upstream, app } = options;
-        let count = shard_count(&config);
-        let listen = &config.client.listen;
-        let listeners = http::bind(listen, count)
-            .map_err(|source| StartError::Listen { listen: listen.clone(), source })?;
-        let client = listeners
-            .first()
-            .ok_or(std::io::ErrorKind::AddrNotAvailable.into())
-            .and_then(std::net::TcpListener::local_addr)?;
-        let (feeds, feed_receivers): (Vec<_>, Vec<_>) =
-            (0..count).map(|_| mpsc::channel(FEED_QUEUE)).unzip();
-        let (controls, control_receivers): (Vec<_>, Vec<_>) =
-            (0..count).map(|_| mpsc::channel(CONTROL_QUEUE)).unzip();
-        let config = Arc::new(config);
-        let rules = rules_of(&config).shared();
-        let gateway = GatewayId::random()?;
-        let metrics = Metrics::default();
-        let stop = CancellationToken::new();
-        let fanout = Fanout::new(feeds, metrics.publications_received.clone());
-        let parts = RelayParts {
-            rules: rules.clone(),
-            fanout: fanout.clone(),
-            metrics: metrics.clone(),
-            name: gateway.to_string(),
-            stop: stop.clone(),
-        };
-        // Whatever fails from here on ends the relay's thread.
-        let guard = stop.clone().drop_guard();
-        let relay = Chosen::open(&config, parts)?;
-        let auth = Arc::new(Authenticator::new(&config.auth)?);
-        let keys = cluster::keys(&config.peer, &config.relay.prefix)?;
-        let shards = Shards::new(controls);
-        let cluster = Cluster::new(ClusterOptions {
-            gateway,
-            keys: &keys,
-            prefix: &config.relay.prefix,
-            shards: shards.clone(),
-            metrics: metrics.clone(),
-            stop: stop.clone(),
-        });
-        let shared = Arc::new(Shared {
-            namespaces: config.socketio.namespaces.iter().map(|n| n.as_str().into()).collect(),
-            gateway,
-            sid_key: keys.sid,
-            access: Access::new(rules.clone(), auth.has_issuer()),
-            limits: Arc::new(ArcSwap::from_pointee(config.limits.clone())),
-            rules,
-            auth,
-            relay: relay.relay(),
-            fanout,
-            metrics,
-            upstream,
-            shards,
-            cluster,
-            accepting: AtomicBool::new(true),
-            leaving: CancellationToken::new(),
-            connections: AtomicUsize::new(0),
-            config: config.clone(),
-        });
-        let mut running = Self {
-            client,
-            api: client,
-            admin: client,
-            peer: None,
-            metrics: shared.metrics.clone(),
-            relay,
-            keys: Arc::new(ArcSwap::from_pointee(ApiKeys::new(&config.api.keys)?)),
-            limits: shared.limits.clone(),
-            hash: Arc::new(ArcSwap::from_pointee(config_hash(&config))),
-            drain: Arc::default(),
-            stop,
-            threads: Vec::new(),
-            shared,
-            config,
-        };
-        let parts = listeners.into_iter().zip(feed_receivers).zip(control_receivers);
-        for (index, ((listener, feed), control)) in parts.enumerate() {
-            let part = run::ShardParts {
-                index: u8::try_from(index).unwrap_or(u8::MAX),
-                shared: running.shared.clone(),
-                listener,
-                feed,
-                control,
-                app: app.clone(),
-                stop: running.stop.clone(),
-            };
-            running.threads.push(part.spawn()?);
-        }
-        running.serve_http()?;
-        guard.disarm();
-        Ok(running)
-    }
-
-    /// Starts the API's and the admin listener, each on a thread of its own.
-    fn serve_http(&mut self) -> Result<(), StartError> {
-        let limits = (&self.config.limits).into();
-        let status = self.status();
-        let server = api::ApiServer::bind(&self.config.api.listen)?;
-        self.api = server.local_addr();
-        let router = api::router(ApiState {
-            relay: self.shared.relay.clone(),
-            cluster: self.shared.cluster.clone(),
-            rules: self.shared.rules.clone(),
-            keys: self.keys.clone(),
-            limits: self.limits.clone(),
-            metrics: self.metrics.clone(),
-            status: status.clone(),
-            local_only: self.api.ip().is_loopback(),
-            client_port: self.client.port(),
-        });
-        self.threads.push(server.spawn("api", router, limits, self.stop.clone())?);
-        let server = api::server::AdminServer::bind(&self.config.admin.listen)?;
-        self.admin = server.local_addr();
-        let readiness = Arc::new(Readiness::new("starting"));
-        self.join_cluster(&status, &readiness)?;
-        let drain = self.drain.clone();
-        let router = admin::router(AdminState {
-            registry: Arc::new(self.metrics.register()),
-            readiness,
-            status,
-            drain: Arc::new(move || drain.asked.notify_one()),
-        });
-        self.threads.push(server.spawn("admin", router, limits, self.stop.clone())?);
-        Ok(())
-    }
-
-    /// Ready when the other gateways are known; alone, at once.
-    fn join_cluster(
-        &mut self,
-        status: &StatusSource,
-        readiness: &Arc<Readiness>,
-    ) -> Result<(), StartError> {
-        if self.config.relay.is_memory() {
-            readiness.set_ready();
-            return Ok(());
-        }
-        let bound = peer::bind(&self.config.peer)?;
-        self.peer = bound.local;
-        let parts = ClusterParts {
-            shared: self.shared.clone(),
-            listener: bound.listener,
-            address: bound.address,
-            status: status.clone(),
-            readiness: readiness.clone(),
-        };
-        self.threads.push(parts.spawn()?);
-        Ok(())
-    }
-
-    fn status(&self) -> Arc<dyn Fn() -> Status + Send + Sync> {
-        let shared = self.shared.clone();
-        let drain = self.drain.clone();
-        let hash = self.hash.clone();
-        let started = Instant::now();
-        let id: Arc<str> = shared.gateway.to_string().into();
-        Arc::new(move || {
-            let relay = shared.relay.status();
-            let draining = drain.draining.load(Ordering::Relaxed);
-            let open = shared.connections.load(Ordering::Relaxed) as u64;
-            Status {
-                id: id.clone(),
-                version: env!("CARGO_PKG_VERSION").into(),
-                uptime: started.elapsed().as_secs(),
-                connections: open,
-                accepting: shared.accepting.load(Ordering::Relaxed),
-                draining,
-                drain_remaining: draining.then_some(open),
-                config_hash: hash.load().as_str().into(),
-                relay: relay.kind,
-                lag: relay.lag,
-                nats: relay.into(),
-            }
-        })
+        let mut starting = Starting::begin(options)?;
+        starting.wait()?;
+        starting.finish()
     }
 
     /// Works until it is told to stop: sweeps the relay's memory, follows the
@@ -392,11 +230,7 @@ impl Running {
     pub fn stop(self) {
         self.shared.leaving.cancel();
         self.stop.cancel();
-        for thread in self.threads.into_iter().chain(self.relay.into_thread()) {
-            if thread.join().is_err() {
-                tracing::error!("a thread ended by a fault of the gateway");
-            }
-        }
+        starting::join(self.threads.into_iter().chain(self.relay.into_thread()));
     }
 }
 

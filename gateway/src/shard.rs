@@ -212,6 +212,7 @@ impl Shard {
         app: impl FnOnce(Weak<Self>) -> Box<dyn EngineApp>,
     ) -> Rc<Self> {
         let position = shared.fanout.position();
+        let forwarder = Forwarder::new(shared.cluster.tls.clone());
         Rc::new_cyclic(|weak| Self {
             index,
             hub: RefCell::new(Hub::new(
@@ -230,7 +231,7 @@ impl Shard {
             tasks: TaskTracker::new(),
             ping: Wire::text(&[b"2"]),
             scratch: RefCell::new(vec![0; READ_BUFFER].into()),
-            forwarder: Forwarder::default(),
+            forwarder,
             joining: RefCell::default(),
             feed: RefCell::new(feed),
             delivering: Cell::new(false),

@@ -56,12 +56,60 @@ impl Gateway {
     pub fn try_start(config: &str) -> Result<Self, String> {
         let file = scratch("config.yaml");
         std::fs::write(&file, config).expect("the scratch folder is writable");
-        let mut command = Command::new(binary());
-        command.arg("--config").arg(&file);
-        for listener in ["client", "api", "admin"] {
-            command.arg(format!("--{listener}-listen")).arg("127.0.0.1:0");
+        Self::spawn(&mut command(&file), file)
+    }
+
+    /// A gateway that may have to wait for NATS. Its admin listener is known;
+    /// the others are after [`Gateway::serves`].
+    ///
+    /// # Panics
+    ///
+    /// When it doesn't say where its admin listener is.
+    pub fn begin(config: &str) -> Self {
+        let file = scratch("config.yaml");
+        std::fs::write(&file, config).expect("the scratch folder is writable");
+        let mut command = command(&file);
+        let (child, log, _printed) = launch(&mut command).expect("the gateway can be run");
+        let none = String::new;
+        let mut gateway =
+            Self { child, client: none(), api: none(), admin: none(), log, config: file };
+        let until = std::time::Instant::now() + PATIENCE;
+        while gateway.admin.is_empty() {
+            assert!(std::time::Instant::now() < until, "no admin listener:\n{}", gateway.log());
+            std::thread::sleep(std::time::Duration::from_millis(10));
+            let log = gateway.log();
+            let said = log.split_once("health and status are at ");
+            if let Some((_, url)) = said {
+                url.split_whitespace().next().unwrap_or_default().clone_into(&mut gateway.admin);
+            }
         }
-        Self::spawn(&mut command, file)
+        gateway
+    }
+
+    /// Waits until it serves clients and apps.
+    ///
+    /// # Panics
+    ///
+    /// When it doesn't after [`PATIENCE`].
+    pub async fn serves(&mut self) {
+        let line = |log: &str, name: &str| {
+            log.lines().find_map(|line| Some(line.strip_prefix(name)?.trim().to_owned()))
+        };
+        let log = &self.log;
+        let (client, api) = crate::patiently("the gateway to serve", async {
+            loop {
+                let log = lock(log).join("\n");
+                // The admin listener's line comes last.
+                if let (Some(client), Some(api), Some(_)) =
+                    (line(&log, "client "), line(&log, "api "), line(&log, "admin "))
+                {
+                    return (client, api);
+                }
+                tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+            }
+        })
+        .await;
+        (self.client, self.api) = (client, api);
     }
 
     /// What the client listener's URLs begin with: `http://127.0.0.1:PORT`.
@@ -157,23 +205,7 @@ impl Gateway {
     }
 
     fn spawn(command: &mut Command, config: PathBuf) -> Result<Self, String> {
-        let mut child = command
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .map_err(|error| format!("{}: {error}", binary().display()))?;
-        let log = Arc::new(Mutex::new(Vec::new()));
-        let (lines, printed) = sync_channel(100);
-        if let Some(stdout) = child.stdout.take() {
-            follow(stdout, Arc::clone(&log), move |line| {
-                // Only what it prints at its start is awaited.
-                let _ = lines.try_send(line.to_owned());
-            });
-        }
-        if let Some(stderr) = child.stderr.take() {
-            follow(stderr, Arc::clone(&log), |_| ());
-        }
+        let (mut child, log, printed) = launch(command)?;
         let urls = Urls::read(&printed);
         let (Some(client), Some(api), Some(admin)) = (urls.client, urls.api, urls.admin) else {
             let _ = child.kill();
@@ -184,6 +216,39 @@ impl Gateway {
         };
         Ok(Self { child, client, api, admin, log, config })
     }
+}
+
+/// On free ports.
+fn command(config: &Path) -> Command {
+    let mut command = Command::new(binary());
+    command.arg("--config").arg(config);
+    for listener in ["client", "api", "admin"] {
+        command.arg(format!("--{listener}-listen")).arg("127.0.0.1:0");
+    }
+    command
+}
+
+type Launched = (Child, Arc<Mutex<Vec<String>>>, Receiver<String>);
+
+fn launch(command: &mut Command) -> Result<Launched, String> {
+    let mut child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .map_err(|error| format!("{}: {error}", binary().display()))?;
+    let log = Arc::new(Mutex::new(Vec::new()));
+    let (lines, printed) = sync_channel(100);
+    if let Some(stdout) = child.stdout.take() {
+        follow(stdout, Arc::clone(&log), move |line| {
+            // Only what it prints at its start is awaited.
+            let _ = lines.try_send(line.to_owned());
+        });
+    }
+    if let Some(stderr) = child.stderr.take() {
+        follow(stderr, Arc::clone(&log), |_| ());
+    }
+    Ok((child, log, printed))
 }
 
 impl Drop for Gateway {

@@ -26,6 +26,8 @@ mod killed;
 mod rules;
 #[path = "cluster/silence.rs"]
 mod silence;
+#[path = "cluster/tls.rs"]
+mod tls;
 
 const SECRET: &str = "a-secret-between-the-gateways-of-a-suite";
 
@@ -40,13 +42,13 @@ struct Cluster {
 impl Cluster {
     /// Three that know each other.
     async fn start(more: &str) -> Self {
+        Self::start_with("", more).await
+    }
+
+    /// The same, with more keys under `peer`.
+    async fn start_with(peer: &str, more: &str) -> Self {
         let nats = Nats::single();
-        let config = format!(
-            "peer: {{listen: '127.0.0.1:0', secret: {SECRET}}}\n\
-             relay: {{url: '{}'}}\n\
-             channels: [{{match: 'kept.>', history: {{maxMessages: 1000, maxAge: 1h}}}}]\n{more}",
-            nats.url()
-        );
+        let config = config(&nats, peer, more);
         let gateways: Vec<_> = (0..3).map(|_| Gateway::start(&config)).collect();
         for gateway in &gateways {
             gateway.ready().await;
@@ -80,6 +82,16 @@ impl Cluster {
         targets.set(addresses.collect());
         Balancer::start(targets).await
     }
+}
+
+/// A gateway's configuration, with more keys under `peer` and at the top.
+fn config(nats: &Nats, peer: &str, more: &str) -> String {
+    format!(
+        "peer: {{listen: '127.0.0.1:0', secret: {SECRET}{peer}}}\n\
+         relay: {{url: '{}'}}\n\
+         channels: [{{match: 'kept.>', history: {{maxMessages: 1000, maxAge: 1h}}}}]\n{more}",
+        nats.url()
+    )
 }
 
 /// The ids in `/v1/gateways`.
@@ -154,9 +166,12 @@ async fn read_for(socket: &mut WebSocket, count: usize) -> Vec<u64> {
 
 #[tokio::test]
 async fn clients_of_every_kind_live_behind_a_balancer_that_picks_at_random() {
+    clients_of_every_kind(&Cluster::start("").await).await;
+}
+
+async fn clients_of_every_kind(cluster: &Cluster) {
     const EACH: usize = 6;
     const COUNT: u64 = 20;
-    let cluster = Cluster::start("").await;
     let balancer = cluster.balancer().await;
     let address = balancer.address();
     let url = |transport| format!("http://{address}/socket.io/?EIO=4&transport={transport}");
@@ -242,7 +257,10 @@ async fn clients_of_every_kind_live_behind_a_balancer_that_picks_at_random() {
 
 #[tokio::test]
 async fn a_session_ends_as_at_its_own_gateway() {
-    let cluster = Cluster::start("socketio: {maxPayload: 1000}\n").await;
+    sessions_end(&Cluster::start("socketio: {maxPayload: 1000}\n").await).await;
+}
+
+async fn sessions_end(cluster: &Cluster) {
     let [a, b, _] = &cluster.gateways[..] else { panic!("three gateways") };
     // A poll given up closes the session.
     let session = Polling::joined(a).await;

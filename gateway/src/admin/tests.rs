@@ -11,7 +11,7 @@ use http_body_util::BodyExt as _;
 use serde_json::json;
 use tower::ServiceExt as _;
 
-use super::{AdminState, NatsStatus, Readiness, Status, router};
+use super::{AdminState, AdminToken, NatsStatus, Readiness, Status, router};
 use crate::metrics::Metrics;
 
 struct Rig {
@@ -43,6 +43,7 @@ fn rig() -> Rig {
         drain: Arc::new(move || {
             counted.fetch_add(1, Ordering::Relaxed);
         }),
+        token: None,
     };
     Rig { state, drains }
 }
@@ -111,4 +112,31 @@ async fn a_drain_is_started_by_a_post_and_not_by_a_web_page() {
     let (answer, body) = get(&rig, "/nothing").await;
     assert_eq!(answer.status(), 404);
     assert!(body.contains("/readyz"), "{body}");
+}
+
+#[tokio::test]
+async fn with_a_token_only_health_and_metrics_are_open() {
+    let file = std::env::temp_dir().join(format!("push-admin-{}", std::process::id()));
+    std::fs::write(&file, "s3cret\n").unwrap();
+    let mut rig = rig();
+    let token = AdminToken::open(&file, Metrics::default()).unwrap();
+    let _ = std::fs::remove_file(&file);
+    rig.state.token = Some(Arc::new(token));
+    rig.state.readiness.set_ready();
+    for open in ["/livez", "/readyz", "/metrics"] {
+        assert_eq!(get(&rig, open).await.0.status(), 200, "{open}");
+    }
+    let (answer, body) = get(&rig, "/status").await;
+    assert_eq!(answer.status(), 401);
+    assert!(answer.headers()["www-authenticate"].to_str().unwrap().starts_with("Bearer"));
+    assert!(body.contains("Authorization: Bearer") && !body.contains("s3cret"), "{body}");
+    let (answer, _) = ask(&rig, Request::post("/drain").body(Body::empty()).unwrap()).await;
+    assert_eq!(answer.status(), 401);
+    assert_eq!(rig.drains.load(Ordering::Relaxed), 0);
+    let with = |request: axum::http::request::Builder| {
+        request.header("authorization", "Bearer s3cret").body(Body::empty()).unwrap()
+    };
+    assert_eq!(ask(&rig, with(Request::get("/status"))).await.0.status(), 200);
+    assert_eq!(ask(&rig, with(Request::post("/drain"))).await.0.status(), 202);
+    assert_eq!(rig.drains.load(Ordering::Relaxed), 1);
 }

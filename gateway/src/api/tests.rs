@@ -54,6 +54,7 @@ fn alone() -> Arc<Cluster> {
         prefix: "push",
         shards: Shards::new(Vec::new()),
         metrics: Metrics::default(),
+        tls: None,
         stop: tokio_util::sync::CancellationToken::new(),
     })
 }

@@ -28,8 +28,13 @@ pub enum ConfigCommand {
 pub(super) fn run(command: &ConfigCommand) -> ExitCode {
     let text = match command {
         ConfigCommand::Check { file } => {
-            let checked = Sources::of_process(Some(file.clone()), Vec::new())
-                .and_then(|sources| sources.load());
+            let sources = Sources::of_process(Some(file.clone()), Vec::new());
+            let checked = sources.and_then(|sources| {
+                for unknown in sources.unknown_variables() {
+                    output::note(&format!("warning: {unknown}"));
+                }
+                sources.load()
+            });
             match checked {
                 Ok(_) => format!("{}: ok", file.display()),
                 Err(error) => {

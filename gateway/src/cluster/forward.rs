@@ -14,8 +14,10 @@ use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use tokio::net::TcpStream;
 
+use super::stream::PeerConnector;
+pub use super::stream::PeerStream;
+use super::tls::PeerTls;
 use super::{Cluster, Member};
 use crate::session::engine::{BodyError, PollResponse};
 
@@ -38,7 +40,7 @@ const IDLE_MOST: usize = 64;
 
 /// One shard's connections to other gateways.
 pub struct Forwarder {
-    client: Client<HttpConnector, Full<Bytes>>,
+    client: Client<PeerConnector, Full<Bytes>>,
 }
 
 /// The gateway that holds the session can't be had.
@@ -48,11 +50,15 @@ pub struct Gone;
 
 // === impl Forwarder ===
 
-impl Default for Forwarder {
-    fn default() -> Self {
-        let mut connector = HttpConnector::new();
-        connector.set_nodelay(true);
-        connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
+impl Forwarder {
+    /// Without a connection.
+    pub fn new(tls: Option<Arc<PeerTls>>) -> Self {
+        let mut http = HttpConnector::new();
+        http.set_nodelay(true);
+        http.set_connect_timeout(Some(CONNECT_TIMEOUT));
+        // The scheme says whether there is TLS, which the connector knows.
+        http.enforce_http(false);
+        let connector = PeerConnector { http, tls };
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE)
@@ -60,9 +66,7 @@ impl Default for Forwarder {
             .build(connector);
         Self { client }
     }
-}
 
-impl Forwarder {
     /// Polls for a client. Dropping it drops the poll there, and that closes
     /// the session, as if the client had polled there.
     pub async fn poll(
@@ -149,8 +153,8 @@ impl Forwarder {
 
 /// Takes the socket out of a connection to another gateway that has been
 /// upgraded, with the bytes that came behind its handshake.
-pub fn into_stream(upgraded: Upgraded) -> Option<(TcpStream, Bytes)> {
-    let parts = upgraded.downcast::<TokioIo<TcpStream>>().ok()?;
+pub fn into_stream(upgraded: Upgraded) -> Option<(PeerStream, Bytes)> {
+    let parts = upgraded.downcast::<TokioIo<PeerStream>>().ok()?;
     Some((parts.io.into_inner(), parts.read_buf))
 }
 
@@ -184,12 +188,21 @@ fn stamped(
     body: Bytes,
 ) -> Result<Request<Full<Bytes>>, Gone> {
     let address = member.beat.peer.as_deref().ok_or(Gone)?;
+    // While `peer.tls` is rolled out: what is asked for is never left out.
+    let scheme = match (&cluster.tls, member.beat.tls) {
+        (Some(_), true) => "https",
+        (None, false) => "http",
+        (own, _) => {
+            cluster.differs(member, own.is_some());
+            return Err(Gone);
+        }
+    };
     let digest = digest_of(&body);
     let to = member.id.to_string();
     let stamp = cluster.requests.stamp(&covered(&to, &method, path, &digest));
     Request::builder()
         .method(method)
-        .uri(format!("http://{address}{path}"))
+        .uri(format!("{scheme}://{address}{path}"))
         .header(STAMP, stamp)
         .header(DIGEST, digest)
         .body(Full::new(body))

@@ -153,6 +153,7 @@ impl Speaker<'_> {
         let beat = Beat {
             kind,
             peer: self.address.clone(),
+            tls: self.cluster.tls.is_some(),
             version: status.version.to_string(),
             uptime: status.uptime,
             connections: status.connections,

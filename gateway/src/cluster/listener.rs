@@ -15,13 +15,17 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioTimer;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncWrite, copy_bidirectional_with_sizes};
+use tokio::net::{TcpListener, TcpStream, UnixStream};
 use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinSet;
+use tokio_rustls::server::TlsStream;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::forward::{DIGEST, STAMP, covered, digest_of};
 use super::signer::Refusal;
+use super::stream;
 use crate::protocol::websocket::accept_key;
 use crate::session::engine::{BodyError, PollResponse};
 use crate::shard::{Control, ShardHandle, Shared};
@@ -36,6 +40,10 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 /// Pause after an accept that failed for want of something (open files).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// How long WebSockets have to end after the stop.
+const END_TIMEOUT: Duration = Duration::from_secs(2);
+/// Bytes on the way from a client, and to it.
+const BUFFERS: (usize, usize) = (4 << 10, 16 << 10);
 
 type Answer = Response<Full<Bytes>>;
 
@@ -82,6 +90,19 @@ pub(super) async fn serve(shared: &Arc<Shared>, listener: StdListener) -> std::i
 
 async fn serve_one(shared: &Arc<Shared>, upgrades: &TaskTracker, stream: TcpStream) {
     let _ = stream.set_nodelay(true);
+    let Some(tls) = &shared.cluster.tls else {
+        return serve_http(shared, upgrades, stream).await;
+    };
+    match tls.accept(stream).await {
+        Ok(stream) => serve_http(shared, upgrades, stream).await,
+        Err(refused) => tls.refused(&refused),
+    }
+}
+
+async fn serve_http<T>(shared: &Arc<Shared>, upgrades: &TaskTracker, stream: T)
+where
+    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let service = service_fn(|request| {
         let (shared, upgrades) = (shared.clone(), upgrades.clone());
         async move { Ok::<_, Infallible>(handle(&shared, &upgrades, request).await) }
@@ -138,7 +159,10 @@ async fn handle(
             let sent = holder.send(Control::Post { sid, body: receiver, reply }).await;
             settle(sent.is_ok(), answer).await
         }
-        (&Method::GET, "/peer/websocket") => upgrade(upgrades, holder.clone(), sid, request).await,
+        (&Method::GET, "/peer/websocket") => {
+            let stop = shared.cluster.stop.clone();
+            upgrade(upgrades, holder.clone(), sid, request, stop).await
+        }
         _ => plain(StatusCode::NOT_FOUND, "no such path".to_owned()),
     }
 }
@@ -185,6 +209,7 @@ async fn upgrade(
     shard: ShardHandle,
     sid: Box<str>,
     mut request: Request<Incoming>,
+    stop: CancellationToken,
 ) -> Answer {
     let (reply, answer) = oneshot::channel();
     let asked = shard.send(Control::HasEngine { sid: sid.clone(), reply }).await;
@@ -196,12 +221,23 @@ async fn upgrade(
     let accept = key.and_then(|key| HeaderValue::try_from(accept_key(key.as_bytes())).ok());
     let Some(accept) = accept else { return polled(PollResponse::error(3)) };
     let upgrade = hyper::upgrade::on(&mut request);
-    // It ends with its connection: the upgrade is done, or given up, when the
-    // answer below is written.
+    // The upgrade is done, or given up, when the answer below is written.
     let moved = async move {
-        let Some((stream, leftover)) = upgrade.await.ok().and_then(into_stream) else { return };
-        if let Ok(stream) = stream.into_std() {
-            let _ = shard.send(Control::Upgrade { sid, stream, leftover }).await;
+        let Ok(taken) = upgrade.await else { return };
+        match taken.downcast::<Patient<TlsStream<TcpStream>>>() {
+            Ok(parts) => {
+                let Ok((ours, stream)) = stream::pair() else { return };
+                let leftover = parts.read_buf;
+                if shard.send(Control::Upgrade { sid, stream, leftover }).await.is_ok() {
+                    decrypt(parts.io.into_inner(), ours, &stop).await;
+                }
+            }
+            Err(taken) => {
+                let Some((stream, leftover)) = into_stream(taken) else { return };
+                if let Ok(stream) = stream.into_std() {
+                    let _ = shard.send(Control::Upgrade { sid, stream, leftover }).await;
+                }
+            }
         }
     };
     upgrades.spawn(moved);
@@ -212,6 +248,24 @@ async fn upgrade(
     headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
     headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
     answer
+}
+
+/// Carries a WebSocket between its gateway and its session here, until one of
+/// them ends it. After the stop, only as long as last words take.
+async fn decrypt(
+    mut outside: TlsStream<TcpStream>,
+    mut inside: UnixStream,
+    stop: &CancellationToken,
+) {
+    let copy = copy_bidirectional_with_sizes(&mut outside, &mut inside, BUFFERS.0, BUFFERS.1);
+    let over = async {
+        stop.cancelled().await;
+        tokio::time::sleep(END_TIMEOUT).await;
+    };
+    tokio::select! {
+        _ = copy => {}
+        () = over => {}
+    }
 }
 
 fn polled(answer: PollResponse) -> Answer {

@@ -49,6 +49,9 @@ pub struct Beat {
     pub kind: BeatKind,
     /// Where its peer listener is reached; none without one.
     pub peer: Option<String>,
+    /// Whether that speaks TLS.
+    #[serde(default)]
+    pub tls: bool,
     /// Its version.
     pub version: String,
     /// Seconds since it started.

@@ -410,7 +410,7 @@ fn unavailable(error: &ApiError) -> RelayError {
 }
 
 /// A number from 0 to 1, to keep gateways out of step.
-fn jitter() -> f64 {
+pub fn jitter() -> f64 {
     // 32 bits fit.
     #[allow(clippy::cast_precision_loss)]
     {

@@ -133,3 +133,63 @@ fn the_hash_is_of_the_effective_configuration() {
     assert_eq!(config_hash(&load("# a comment\nsocketio: {pingInterval: 25000ms}")), hash);
     assert_ne!(config_hash(&load("socketio: {pingInterval: 26s}")), hash);
 }
+
+fn keys(names: &[&str]) -> String {
+    let one = |(index, name): (usize, &&str)| {
+        format!("- {{name: {name}, sha256: {index:064}, scopes: [read]}}")
+    };
+    names.iter().enumerate().map(one).collect::<Vec<_>>().join("\n")
+}
+
+#[tokio::test(start_paused = true)]
+async fn changed_keys_of_the_api_are_taken_and_bad_ones_are_not() {
+    let place = Place::new("keys");
+    let (file, list) = (place.0.join("push.yaml"), place.0.join("keys.yaml"));
+    let text = format!("api: {{keysFile: '{}'}}\n", list.display());
+    std::fs::write(&file, &text).unwrap();
+    std::fs::write(&list, keys(&["a"])).unwrap();
+    let (mut reload, receiver, metrics) = reload(file.clone());
+    let names = || -> Vec<String> {
+        receiver.borrow().api.keys.iter().map(|key| key.name.clone()).collect()
+    };
+    assert_eq!(names(), ["a"]);
+    let before = config_hash(&receiver.borrow());
+    reload.look().await;
+    assert!(!receiver.has_changed().unwrap(), "nothing has changed yet");
+
+    std::fs::write(&list, keys(&["a", "b"])).unwrap();
+    reload.look().await;
+    assert_eq!(names(), ["a", "b"]);
+    assert_ne!(config_hash(&receiver.borrow()), before, "who waits for the keys sees them");
+
+    // No keys would open the API to everybody.
+    for bad in ["", "[]", "- {name: a}", "[", "- nothing"] {
+        std::fs::write(&list, bad).unwrap();
+        reload.look().await;
+        reload.look().await;
+    }
+    std::fs::remove_file(&list).unwrap();
+    reload.look().await;
+    assert_eq!(count(&metrics, "refused"), 6, "each bad file once");
+    assert_eq!(names(), ["a", "b"], "the old ones stay");
+
+    // Another part of the configuration leaves them alone.
+    std::fs::write(&file, format!("{text}limits: {{connections: 7}}\n")).unwrap();
+    reload.look().await;
+    assert_eq!(receiver.borrow().limits.connections, 7);
+    assert_eq!(names(), ["a", "b"]);
+    assert!(reload.waiting.is_empty(), "{:?}", reload.waiting);
+}
+
+#[tokio::test(start_paused = true)]
+async fn keys_that_move_to_another_file_wait_for_a_restart() {
+    let place = Place::new("moved");
+    let file = place.0.join("push.yaml");
+    std::fs::write(&file, format!("api:\n  keys:\n{}", keys(&["a"]).replace("- ", "  - ")))
+        .unwrap();
+    let (mut reload, receiver, _) = reload(file.clone());
+    std::fs::write(&file, "api: {keysFile: /nowhere/keys.yaml}").unwrap();
+    reload.look().await;
+    assert_eq!(receiver.borrow().api.keys.len(), 1, "without any the API would be open");
+    assert_eq!(reload.waiting, ["api.keys", "api.keysFile"]);
+}

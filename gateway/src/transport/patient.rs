@@ -11,12 +11,13 @@ use std::time::Duration;
 
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep};
 
 /// A client's connection while it speaks HTTP.
-pub struct Patient {
-    inner: TokioIo<TcpStream>,
+pub struct Patient<T = TcpStream> {
+    inner: TokioIo<T>,
     patience: Duration,
     /// While the client takes nothing.
     end: Option<Pin<Box<Sleep>>>,
@@ -24,18 +25,18 @@ pub struct Patient {
 
 // === impl Patient ===
 
-impl Patient {
+impl<T> Patient<T> {
     /// Ends with an error when the client takes nothing for so long.
-    pub fn new(stream: TcpStream, patience: Duration) -> Self {
+    pub fn new(stream: T, patience: Duration) -> Self {
         Self { inner: TokioIo::new(stream), patience, end: None }
     }
 
     /// The connection, when it speaks HTTP no longer.
-    pub fn into_inner(self) -> TcpStream {
+    pub fn into_inner(self) -> T {
         self.inner.into_inner()
     }
 
-    fn watch<T>(&mut self, context: &mut Context<'_>, written: Poll<Result<T>>) -> Poll<Result<T>> {
+    fn watch<W>(&mut self, context: &mut Context<'_>, written: Poll<Result<W>>) -> Poll<Result<W>> {
         if written.is_ready() {
             self.end = None;
             return written;
@@ -53,7 +54,7 @@ impl Patient {
     }
 }
 
-impl Read for Patient {
+impl<T: AsyncRead + Unpin> Read for Patient<T> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -63,7 +64,7 @@ impl Read for Patient {
     }
 }
 
-impl Write for Patient {
+impl<T: AsyncWrite + Unpin> Write for Patient<T> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,

@@ -83,7 +83,13 @@ impl Authority<'_> {
 
     /// Signs a certificate for 127.0.0.1; the paths of it and of its key.
     pub fn sign(&self, name: &str) -> (String, String) {
-        let extensions = ["basicConstraints=CA:FALSE", "subjectAltName=IP:127.0.0.1"];
+        self.sign_for(name, "IP:127.0.0.1")
+    }
+
+    /// The same for other names: `DNS:live-peers`.
+    pub fn sign_for(&self, name: &str, names: &str) -> (String, String) {
+        let names = format!("subjectAltName={names}");
+        let extensions = ["basicConstraints=CA:FALSE", &names];
         openssl(&self.secrets.folder, name, &extensions, Some(self.name));
         (self.secrets.path(&format!("{name}.crt")), self.secrets.path(&format!("{name}.key")))
     }

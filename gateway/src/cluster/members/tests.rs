@@ -8,6 +8,7 @@ use crate::session::sid::GatewayId;
 fn beat(kind: BeatKind) -> Beat {
     Beat {
         kind,
+        tls: false,
         peer: Some("127.0.0.1:8082".to_owned()),
         version: "0.1.0".to_owned(),
         uptime: 1,

@@ -13,7 +13,7 @@ use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
 use super::{code, full, read_body};
-use crate::cluster::forward::{self, Gone};
+use crate::cluster::forward::{self, Gone, PeerStream};
 use crate::cluster::{Member, Passing};
 use crate::session::engine::{BodyError, PollResponse};
 use crate::shard::Shard;
@@ -29,7 +29,7 @@ const BUFFERS: (usize, usize) = (4 << 10, 16 << 10);
 struct Splice {
     member: Arc<Member>,
     client: (TcpStream, Bytes),
-    owner: (TcpStream, Bytes),
+    owner: (PeerStream, Bytes),
 }
 
 /// Reads a client's data. Dropped before it is there: the client hung up, and
@@ -169,6 +169,7 @@ impl Splice {
         let (client, sent) = &mut self.client;
         let (owner, answered) = &mut self.owner;
         owner.write_all(sent).await?;
+        owner.flush().await?;
         client.write_all(answered).await?;
         copy_bidirectional_with_sizes(client, owner, BUFFERS.0, BUFFERS.1).await
     }

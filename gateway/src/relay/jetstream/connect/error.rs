@@ -73,12 +73,20 @@ pub enum ConnectError {
 // === impl ConnectError ===
 
 impl ConnectError {
-    /// Whether it may be otherwise in a moment without anybody's doing.
+    /// Whether it may be otherwise later, without a restart of this gateway:
+    /// NATS comes up, is told of a user, gets another certificate, is updated.
+    /// The others are a matter of this gateway's own settings.
     pub fn passes(&self) -> bool {
         match self {
-            Self::Connect(_) => true,
-            Self::Api(error) => error.passes(),
-            _ => false,
+            Self::Connect(_)
+            | Self::Login(_)
+            | Self::Tls(_)
+            | Self::Forbidden(_)
+            | Self::Version { .. }
+            | Self::Api(_) => true,
+            Self::File { .. } | Self::Settings { .. } | Self::Foreign { .. } | Self::Random => {
+                false
+            }
         }
     }
 
