@@ -320,7 +320,7 @@ async fn sweep(
             .get(BOOT)
             .is_some_and(|boot| pods.iter().any(|pod| pod.boot.as_ref() == Some(boot)))
             || (live.labels.contains_key(BOOT) && rolling(context, plan));
-        if wanted || in_use || live.deleting {
+        if wanted || in_use || live.deleting || !kind.comes_and_goes() {
             continue;
         }
         let params = DeleteParams {
