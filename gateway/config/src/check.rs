@@ -12,7 +12,7 @@ use crate::error::{Origin, Problem};
 use crate::fit::fit;
 use crate::node::from_json;
 use crate::schema::Shape;
-use crate::{Config, Log, Period, Relay};
+use crate::{ApiKey, Config, Log, Period, Relay};
 
 /// Everything about a configuration that makes no sense or is not safe, each
 /// with its key and what to do. Empty: it can be used.
@@ -26,6 +26,16 @@ pub fn check(config: &Config) -> Vec<Problem> {
     log(&config.log, &mut findings);
     findings.longer_than_nothing("limits.headerTimeout", config.limits.header_timeout);
     findings.longer_than_nothing("limits.bodyTimeout", config.limits.body_timeout);
+    findings.0
+}
+
+/// The same of a list of API keys by itself.
+pub(crate) fn check_api_keys(api_keys: &[ApiKey]) -> Vec<Problem> {
+    let mut findings = Findings(Vec::new());
+    if api_keys.is_empty() {
+        findings.add("", "is an empty list, so no app could publish; list at least one key");
+    }
+    keys::list(api_keys, "", &mut findings);
     findings.0
 }
 

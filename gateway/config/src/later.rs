@@ -14,13 +14,12 @@ pub(crate) enum Harmless {
 }
 
 /// The keys; `[]` stands for every place in a list.
-pub(crate) const KEYS: [(&str, Harmless); 9] = [
+pub(crate) const KEYS: [(&str, Harmless); 8] = [
     ("client.tls", Harmless::Empty),
     ("client.trustedProxies", Harmless::Empty),
     ("client.trustedHops", Harmless::Word("1")),
     ("client.proxyProtocol", Harmless::Word("false")),
     ("api.tls", Harmless::Empty),
-    ("peer.tls", Harmless::Empty),
     ("channels[].presence", Harmless::Word("false")),
     ("limits.messagesPerSecond", Harmless::Word("0")),
     ("upstreams", Harmless::Empty),

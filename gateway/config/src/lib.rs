@@ -41,7 +41,7 @@ mod tests;
 
 pub use check::check;
 pub use error::{ConfigError, Origin, Problem};
-pub use load::{Sources, load};
+pub use load::{Sources, api_keys, load};
 pub use pattern::{Pattern, PatternError};
 pub use period::Period;
 pub use reference::reference;

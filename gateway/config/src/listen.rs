@@ -22,6 +22,33 @@ pub(crate) fn complete(address: &mut String) {
     }
 }
 
+/// Where others reach a listener, as host and port. Kubernetes writes a pod's
+/// IPv6 address without brackets, and a port may stand behind it all the
+/// same. The error says what to write.
+pub(crate) fn advertised(text: &str, listen: &str) -> Result<String, String> {
+    let port = listen.rsplit_once(':').map_or(listen, |(_, port)| port);
+    let colons = text.bytes().filter(|b| *b == b':').count();
+    if text.starts_with('[') {
+        return Ok(if text.ends_with(']') { format!("{text}:{port}") } else { text.to_owned() });
+    }
+    if colons < 2 {
+        return Ok(if colons == 0 { format!("{text}:{port}") } else { text.to_owned() });
+    }
+    let address = |text: &str| text.parse::<Ipv6Addr>().is_ok();
+    let split =
+        text.rsplit_once(':').filter(|(host, last)| address(host) && last.parse::<u16>().is_ok());
+    match (split, address(text)) {
+        (Some((host, last)), whole) if last == port || !whole => Ok(format!("[{host}]:{last}")),
+        (Some((host, last)), _) => Err(format!(
+            "may be `[{host}]:{last}` or `[{text}]:{port}`; write the one that is meant, with brackets"
+        )),
+        (None, true) => Ok(format!("[{text}]:{port}")),
+        (None, false) => {
+            Err("takes an address and a port, as in `10.0.0.1:8082` or `[fd00::1]:8082`".to_owned())
+        }
+    }
+}
+
 // === impl Listen ===
 
 impl Listen {

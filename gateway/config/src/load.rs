@@ -2,13 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::check::check;
+use crate::check::{check, check_api_keys};
 use crate::error::{ConfigError, Origin, Problem, settle};
 use crate::fit::fit;
 use crate::listen;
 use crate::node::{Node, Value};
 use crate::schema::Shape;
-use crate::{Config, keys, overlay, yaml};
+use crate::{ApiKey, Config, keys, overlay, yaml};
 
 /// Where a configuration comes from. Kept, so that a changed file can be read
 /// again under the same environment and flags.
@@ -38,6 +38,41 @@ pub fn load(
     sources.load()
 }
 
+/// Reads and checks a list of API keys, as `api.keysFile` names it. `source`
+/// is what errors call it. An empty list is an error: it would open the API.
+pub fn api_keys(content: &[u8], source: &str) -> Result<Vec<ApiKey>, ConfigError> {
+    let origin = Origin::whole(source);
+    let root = yaml::parse(utf8(content, source)?, source)?;
+    let root = root.unwrap_or_else(|| Node { origin, value: Value::List(Vec::new()) });
+    let (json, misfits) = fit(&root, &Shape::api_keys());
+    settle((), misfits)?;
+    let keys: Vec<ApiKey> = serde_json::from_value(json).map_err(|_| {
+        // Its words might quote a key.
+        Problem::new("", "does not fit its own schema; this is a fault of the gateway")
+            .at(&root.origin)
+    })?;
+    let mut problems = check_api_keys(&keys);
+    for problem in &mut problems {
+        problem.origin = root.locate(&problem.path).or_else(|| Some(root.origin.clone()));
+    }
+    settle(keys, problems)
+}
+
+fn read(file: &Path) -> Result<Vec<u8>, ConfigError> {
+    std::fs::read(file).map_err(|error| {
+        let message = format!("cannot be read: {error}");
+        Problem::new("", message).at(&Origin::whole(&file.display().to_string())).into()
+    })
+}
+
+fn utf8<'a>(content: &'a [u8], name: &str) -> Result<&'a str, Problem> {
+    std::str::from_utf8(content).map_err(|error| {
+        let line = content[..error.valid_up_to()].split(|b| *b == b'\n').count();
+        let message = format!("is not UTF-8 in line {line}; save it as UTF-8");
+        Problem::new("", message).at(&Origin::whole(name))
+    })
+}
+
 // === impl Sources ===
 
 impl Sources {
@@ -52,37 +87,44 @@ impl Sources {
             let Some(name) = name.to_str().filter(|name| name.starts_with("PUSH_")) else {
                 continue;
             };
-            let value = value.into_string().map_err(|_| {
-                Problem::new("", "is not UTF-8; write it as UTF-8").at(&Origin::whole(name))
-            })?;
+            let known = || keys::all().iter().any(|key| key.variable == name);
+            let value = match value.into_string() {
+                Ok(value) => value,
+                Err(_) if known() => {
+                    let message = "is not UTF-8; write it as UTF-8";
+                    return Err(Problem::new("", message).at(&Origin::whole(name)).into());
+                }
+                Err(_) => String::new(),
+            };
             environment.push((name.to_owned(), value));
         }
         Ok(Self { file, environment, flags })
     }
 
-    /// Reads the file and puts everything together.
+    /// Reads the file and the API's keys, if they have a file of their own,
+    /// and puts everything together.
     pub fn load(&self) -> Result<Config, ConfigError> {
-        match &self.file {
-            None => self.load_bytes(b""),
-            Some(file) => match std::fs::read(file) {
-                Ok(bytes) => self.load_bytes(&bytes),
-                Err(error) => {
-                    let message = format!("cannot be read: {error}");
-                    Err(Problem::new("", message).at(&Origin::whole(&self.name())).into())
-                }
-            },
+        let mut config = match &self.file {
+            None => self.load_bytes(b"")?,
+            Some(file) => self.load_bytes(&read(file)?)?,
+        };
+        if let Some(path) = config.api.keys_file() {
+            config.api.keys = api_keys(&read(Path::new(path))?, path)?;
         }
+        Ok(config)
     }
 
-    /// The same with the file's content at hand.
+    /// Variables that begin with `PUSH_` and set nothing, each with what it
+    /// may be about: worth a warning.
+    pub fn unknown_variables(&self) -> Vec<Problem> {
+        overlay::unknown(&self.environment, &keys::all())
+    }
+
+    /// The same with the file's content at hand. No other file is read: where
+    /// `api.keysFile` is set, `api.keys` is empty.
     pub fn load_bytes(&self, content: &[u8]) -> Result<Config, ConfigError> {
         let name = self.name();
-        let text = std::str::from_utf8(content).map_err(|error| {
-            let line = content[..error.valid_up_to()].split(|b| *b == b'\n').count();
-            let message = format!("is not UTF-8 in line {line}; save it as UTF-8");
-            Problem::new("", message).at(&Origin::whole(&name))
-        })?;
-        let mut root = yaml::parse(text, &name)?
+        let mut root = yaml::parse(utf8(content, &name)?, &name)?
             .unwrap_or_else(|| Node::map(Origin { source: name.as_str().into(), place: None }));
         if !matches!(root.value, Value::Map(_)) {
             let message = "is not a configuration; it begins with a section, as in `client:`";
@@ -115,6 +157,11 @@ impl Sources {
             &mut config.peer.listen,
         ] {
             listen::complete(address);
+        }
+        if let Some(address) = config.peer.advertise.as_mut().filter(|text| !text.is_empty())
+            && let Ok(complete) = listen::advertised(address, &config.peer.listen)
+        {
+            *address = complete;
         }
         Ok(config)
     }

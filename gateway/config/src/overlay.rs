@@ -10,21 +10,30 @@ use crate::yaml;
 /// What every variable of the configuration begins with.
 const PREFIX: &str = "PUSH_";
 
-/// Puts the variables that begin with `PUSH_` over a tree.
+/// Puts the variables that begin with `PUSH_` over a tree. Those that set
+/// nothing are left out: see [`unknown`].
 pub(crate) fn environment(
     root: &mut Node,
     variables: &[(String, String)],
     keys: &[Key],
     problems: &mut Vec<Problem>,
 ) {
-    let mut found = Vec::new();
-    for (name, value) in variables.iter().filter(|(name, _)| name.starts_with(PREFIX)) {
-        match keys.iter().find(|key| key.variable == *name) {
-            Some(key) => found.push((key, name.as_str(), value.as_str())),
-            None => problems.push(unknown_variable(name, value, keys)),
-        }
-    }
-    put(root, found, problems);
+    let found = variables.iter().filter_map(|(name, value)| {
+        let key = keys.iter().find(|key| key.variable == *name)?;
+        Some((key, name.as_str(), value.as_str()))
+    });
+    put(root, found.collect(), problems);
+}
+
+/// The variables that look like ours and set nothing. No reason to refuse a
+/// configuration: they may be a newer version's, or Kubernetes' own.
+pub(crate) fn unknown(variables: &[(String, String)], keys: &[Key]) -> Vec<Problem> {
+    variables
+        .iter()
+        .filter(|(name, _)| name.starts_with(PREFIX))
+        .filter(|(name, _)| !keys.iter().any(|key| key.variable == *name))
+        .map(|(name, value)| unknown_variable(name, value, keys))
+        .collect()
 }
 
 /// Puts flags, named without their `--`, over a tree.
@@ -95,14 +104,12 @@ fn node(text: &str, shape: &Shape, source: &str) -> Result<Node, Problem> {
 
 fn unknown_variable(name: &str, value: &str, keys: &[Key]) -> Problem {
     let message = if is_service_link(name, value) {
-        "comes from Kubernetes' service links, not from you; set `enableServiceLinks: false` in the pod's spec".to_owned()
+        "comes from Kubernetes' service links and sets nothing; `enableServiceLinks: false` in the pod's spec turns them off".to_owned()
     } else {
         let known = keys.iter().map(|key| key.variable.as_str());
         match nearest(name, known) {
-            Some(meant) => format!("unknown variable; did you mean `{meant}`?"),
-            None => format!(
-                "unknown variable; every variable that begins with `{PREFIX}` sets a key of the configuration, so rename it or remove it"
-            ),
+            Some(meant) => format!("unknown variable, it sets nothing; did you mean `{meant}`?"),
+            None => "unknown variable; it sets nothing in this version".to_owned(),
         }
     };
     Problem::new("", message).at(&Origin::whole(name))

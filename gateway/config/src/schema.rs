@@ -3,7 +3,7 @@
 
 use serde_json::Value as Json;
 
-use crate::Config;
+use crate::{ApiKey, Config};
 
 /// JSON Schema (draft 2020-12) of the configuration, defaults included.
 pub fn schema() -> Json {
@@ -52,6 +52,12 @@ impl Shape {
     /// The whole configuration's.
     pub(crate) fn root() -> Self {
         let schema = schema();
+        Self::read(&schema, &schema)
+    }
+
+    /// That of a list of API keys.
+    pub(crate) fn api_keys() -> Self {
+        let schema = schemars::schema_for!(Vec<ApiKey>).to_value();
         Self::read(&schema, &schema)
     }
 

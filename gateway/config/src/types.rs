@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Pattern, Period};
 
+mod defaults;
 mod recovery;
 
 pub use recovery::Recovery;
@@ -67,6 +68,9 @@ pub struct Api {
     pub listen: String,
     /// Who may call the API. None on loopback: everyone may.
     pub keys: Vec<ApiKey>,
+    /// Path of a YAML file with that list, in place of `keys`. It is read
+    /// again when it changes.
+    pub keys_file: Option<String>,
 }
 
 /// A key of the HTTP API, kept as a hash.
@@ -104,6 +108,12 @@ pub enum Scope {
 pub struct Admin {
     /// Address and port.
     pub listen: String,
+    /// Path of a file with the token that `/status` and `/drain` want as
+    /// `Authorization: Bearer …`; of several lines each is one. It is read
+    /// again when it changes. Absent: they want none.
+    // Who puts the token itself here must not find it in an error.
+    #[schemars(extend("writeOnly" = true))]
+    pub token_file: Option<String>,
 }
 
 /// The listener that other gateways connect to: a client's request may come
@@ -114,12 +124,34 @@ pub struct Peer {
     /// Address and port; empty: none, and only the gateway that holds a
     /// session serves it. Unused with the relay `memory`.
     pub listen: String,
-    /// Where other gateways reach `listen`. Default: as it stands there.
+    /// Where other gateways reach `listen`; without a port, at that of
+    /// `listen`. Default: as it stands there.
     pub advertise: Option<String>,
     /// What all gateways of a cluster share and nobody else knows; 32 random
     /// bytes are good. Required with a NATS relay.
     #[schemars(extend("writeOnly" = true))]
     pub secret: Option<String>,
+    /// Mutual TLS between gateways, on top of `secret`.
+    pub tls: Option<PeerTls>,
+}
+
+/// Mutual TLS between gateways: each shows a certificate, to those that it
+/// connects to and to those that connect to it. The files are read again when
+/// they change; connections stay.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+pub struct PeerTls {
+    /// Path of this gateway's certificate, in PEM, with those between it and
+    /// the authority's. Required.
+    pub certificate: String,
+    /// Path of its key, in PEM. Required.
+    pub key: String,
+    /// Path of the certificates of the authorities whose gateways are let
+    /// in, in PEM. Required.
+    pub ca: String,
+    /// The name that every gateway's certificate must carry. Default: each
+    /// one's own address, as it advertises it.
+    pub server_name: Option<String>,
 }
 
 /// How gateways relay publications to each other.
@@ -152,6 +184,10 @@ pub struct Relay {
     pub nkey: Option<String>,
     /// Encrypts the way to NATS.
     pub tls: Option<RelayTls>,
+    /// How long a gateway that starts waits for NATS before it gives up and
+    /// exits. 0: it waits for ever, and says in the log and at `/status` what
+    /// is wrong. Unused with `memory`.
+    pub start_timeout: Period,
 }
 
 /// TLS with NATS. Without `ca` the system's authorities are trusted.
@@ -333,89 +369,6 @@ pub enum LogFormat {
     Json,
 }
 
-// === defaults ===
-
-impl Default for Client {
-    fn default() -> Self {
-        Self {
-            listen: "127.0.0.1:8080".to_owned(),
-            allowed_origins: vec!["*".to_owned()],
-            shards: 0,
-        }
-    }
-}
-
-impl Default for Api {
-    fn default() -> Self {
-        Self { listen: "127.0.0.1:8081".to_owned(), keys: Vec::new() }
-    }
-}
-
-impl Default for Admin {
-    fn default() -> Self {
-        Self { listen: "127.0.0.1:9090".to_owned() }
-    }
-}
-
-impl Default for Relay {
-    fn default() -> Self {
-        Self {
-            url: "memory".to_owned(),
-            prefix: "push".to_owned(),
-            replicas: 1,
-            user: None,
-            password: None,
-            token: None,
-            credentials: None,
-            nkey: None,
-            tls: None,
-        }
-    }
-}
-
-impl Default for Socketio {
-    fn default() -> Self {
-        Self {
-            path: "/socket.io/".to_owned(),
-            ping_interval: Period::from_secs(25),
-            ping_timeout: Period::from_secs(20),
-            upgrade_timeout: Period::from_secs(10),
-            connect_timeout: Period::from_secs(45),
-            max_payload: 1_000_000,
-            namespaces: vec!["/".to_owned()],
-            recovery: Recovery::default(),
-        }
-    }
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            connections: 20_000,
-            subscriptions: 1_000,
-            outbox_bytes: 4 << 20,
-            outbox_messages: 10_000,
-            publication_bytes: 1_000_000,
-            batch: 1_000,
-            header_bytes: 16 << 10,
-            header_timeout: Period::from_secs(10),
-            body_timeout: Period::from_secs(30),
-        }
-    }
-}
-
-impl Default for Drain {
-    fn default() -> Self {
-        Self { delay: None, period: Period::from_secs(30) }
-    }
-}
-
-impl Default for Log {
-    fn default() -> Self {
-        Self { level: "info".to_owned(), format: LogFormat::default() }
-    }
-}
-
 /// Shows no secret: a configuration ends up in logs.
 impl fmt::Debug for Relay {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -431,6 +384,7 @@ impl fmt::Debug for Relay {
             .field("credentials", &self.credentials)
             .field("nkey", &hidden(&self.nkey))
             .field("tls", &self.tls)
+            .field("start_timeout", &self.start_timeout)
             .finish()
     }
 }
@@ -442,7 +396,22 @@ impl fmt::Debug for Peer {
             .field("listen", &self.listen)
             .field("advertise", &self.advertise)
             .field("secret", &self.secret.as_ref().map(|_| "…"))
+            .field("tls", &self.tls)
             .finish()
+    }
+}
+
+impl Api {
+    /// The file with the keys, if they have one.
+    pub fn keys_file(&self) -> Option<&str> {
+        self.keys_file.as_deref().filter(|path| !path.is_empty())
+    }
+}
+
+impl Admin {
+    /// The file with the token, if there is to be one.
+    pub fn token_file(&self) -> Option<&str> {
+        self.token_file.as_deref().filter(|path| !path.is_empty())
     }
 }
 

@@ -1,7 +1,7 @@
 //! Listeners: their addresses, and what stands open to strangers.
 
 use super::Findings;
-use crate::listen::Listen;
+use crate::listen::{Listen, advertised};
 use crate::{Admin, Api, Client, Config};
 
 pub(super) fn check(config: &Config, findings: &mut Findings) {
@@ -41,10 +41,13 @@ pub(super) fn check(config: &Config, findings: &mut Findings) {
                 "strangers could connect here; set `auth.jwt`, or `auth.anonymous: true` if they may, or listen on 127.0.0.1 (`insecure: true` turns this check off)",
             );
         }
-        if off_loopback("api.listen") && config.api.keys.is_empty() {
+        if off_loopback("api.listen")
+            && config.api.keys.is_empty()
+            && config.api.keys_file().is_none()
+        {
             findings.add(
                 "api.listen",
-                "strangers could publish here; set `api.keys`, or listen on 127.0.0.1 (`insecure: true` turns this check off)",
+                "strangers could publish here; set `api.keys` or `api.keysFile`, or listen on 127.0.0.1 (`insecure: true` turns this check off)",
             );
         }
         if off_loopback("peer.listen") && config.peer.secret().is_none() {
@@ -76,7 +79,9 @@ fn peers(config: &Config, good: &[(&str, Listen)], findings: &mut Findings) {
             "peer.advertise",
             "says where `peer.listen` is reached; set that too, or remove it",
         ),
-        Some(address) => match Listen::parse(address) {
+        Some(address) => match advertised(address, &config.peer.listen)
+            .and_then(|address| Listen::parse(&address))
+        {
             Ok(address) if address.is_everywhere() => {
                 findings.add("peer.advertise", "takes the one address that other gateways connect to");
             }
@@ -89,6 +94,31 @@ fn peers(config: &Config, good: &[(&str, Listen)], findings: &mut Findings) {
         ),
         None => {}
     }
+    if let Some(tls) = &config.peer.tls {
+        let files = [("certificate", &tls.certificate), ("key", &tls.key), ("ca", &tls.ca)];
+        for (name, _) in files.iter().filter(|(_, path)| path.is_empty()) {
+            let message = "is missing; gateways show each other certificates, so `certificate`, `key` and `ca` go together";
+            findings.add(format!("peer.tls.{name}"), message);
+        }
+        if let Some(name) = &tls.server_name
+            && !is_name(name)
+        {
+            findings.add(
+                "peer.tls.serverName",
+                "takes a host name or an IP address that stands in the certificates, as in `live-peers`",
+            );
+        }
+    }
+}
+
+/// What a certificate may carry as a name: a host's, or an address.
+fn is_name(name: &str) -> bool {
+    name.parse::<std::net::IpAddr>().is_ok()
+        || (name.split('.').all(|label| {
+            !label.is_empty()
+                && label.len() <= 63
+                && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+        }) && name.len() <= 253)
 }
 
 /// An origin as browsers send it (RFC 6454, section 6.2).

@@ -1,7 +1,7 @@
 //! API keys, and how tokens are verified.
 
 use super::Findings;
-use crate::{Config, Jwt};
+use crate::{ApiKey, Config, Jwt};
 
 pub(super) fn check(config: &Config, findings: &mut Findings) {
     api_keys(config, findings);
@@ -16,15 +16,24 @@ pub(super) fn check(config: &Config, findings: &mut Findings) {
 }
 
 fn api_keys(config: &Config, findings: &mut Findings) {
-    for (index, key) in config.api.keys.iter().enumerate() {
-        let path = |field: &str| format!("api.keys[{index}].{field}");
-        let before = &config.api.keys[..index];
+    if config.api.keys_file().is_some() && !config.api.keys.is_empty() {
+        let message = "takes the place of `api.keys`; set one of them";
+        findings.add("api.keysFile", message);
+    }
+    list(&config.api.keys, "api.keys", findings);
+}
+
+/// A list of keys that stands under `at`.
+pub(super) fn list(keys: &[ApiKey], at: &str, findings: &mut Findings) {
+    for (index, key) in keys.iter().enumerate() {
+        let path = |field: &str| format!("{at}[{index}].{field}");
+        let before = &keys[..index];
         if key.name.trim().is_empty() || key.name.chars().any(char::is_control) {
             findings
                 .add(path("name"), "takes a name, as in `shop`; it is shown in logs and metrics");
         } else if let Some(first) = before.iter().position(|other| other.name == key.name) {
             let message = format!(
-                "`{}` is the name of `api.keys[{first}]` too; give each key its own",
+                "`{}` is the name of `{at}[{first}]` too; give each key its own",
                 key.name.escape_debug()
             );
             findings.add(path("name"), message);
@@ -38,8 +47,7 @@ fn api_keys(config: &Config, findings: &mut Findings) {
         } else if let Some(first) =
             before.iter().position(|other| other.sha256.eq_ignore_ascii_case(&key.sha256))
         {
-            let message =
-                format!("is the key of `api.keys[{first}]` too; make a key for each name");
+            let message = format!("is the key of `{at}[{first}]` too; make a key for each name");
             findings.add(path("sha256"), message);
         }
         if key.scopes.is_empty() {

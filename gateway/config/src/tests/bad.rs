@@ -1,6 +1,7 @@
 //! Bad configurations, each with the exact words that a person gets.
 
 use super::{errors, read};
+use crate::{Config, Sources, api_keys};
 
 /// What stands in `push.yaml`, and what is said of it.
 #[rustfmt::skip]
@@ -89,7 +90,7 @@ const FILES: &[(&str, &str)] = &[
     ),
     (
         "api: {listen: ':8081'}",
-        "push.yaml:1:15: api.listen: strangers could publish here; set `api.keys`, or listen on 127.0.0.1 (`insecure: true` turns this check off)",
+        "push.yaml:1:15: api.listen: strangers could publish here; set `api.keys` or `api.keysFile`, or listen on 127.0.0.1 (`insecure: true` turns this check off)",
     ),
     (
         "client: {listen: 127.0.0.1:8081}",
@@ -327,8 +328,20 @@ push.yaml:1:143: api.keys[1].scopes: is empty, so the key could do nothing; list
         "push.yaml:1:54: peer.advertise: takes the one address that other gateways connect to",
     ),
     (
-        "peer: {tls: {cert: a}}",
-        "push.yaml:1:8: peer.tls: is not available in this version; remove it",
+        "peer: {tls: {certificate: a}}",
+        "push.yaml:1:8: peer.tls.key: is missing; gateways show each other certificates, so `certificate`, `key` and `ca` go together\npush.yaml:1:8: peer.tls.ca: is missing; gateways show each other certificates, so `certificate`, `key` and `ca` go together",
+    ),
+    (
+        "peer: {tls: {certificate: a, key: b, ca: c, serverName: 'a b'}}",
+        "push.yaml:1:57: peer.tls.serverName: takes a host name or an IP address that stands in the certificates, as in `live-peers`",
+    ),
+    (
+        "peer: {listen: '[::]:8082', advertise: 'fd00::1:99'}",
+        "push.yaml:1:16: peer.listen: strangers could speak for clients here; set `peer.secret`, or listen on 127.0.0.1 (`insecure: true` turns this check off)\npush.yaml:1:40: peer.advertise: may be `[fd00::1]:99` or `[fd00::1:99]:8082`; write the one that is meant, with brackets",
+    ),
+    (
+        "api: {keysFile: k, keys: [{name: a, sha256: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa, scopes: [read]}]}",
+        "push.yaml:1:17: api.keysFile: takes the place of `api.keys`; set one of them",
     ),
     (
         "peer: {lisen: ''}",
@@ -433,36 +446,6 @@ client: {}",
 #[rustfmt::skip]
 const VARIABLES: &[(&str, &str, &str)] = &[
     (
-        "PUSH_CLIENT_LISEN",
-        "x",
-        "PUSH_CLIENT_LISEN: unknown variable; did you mean `PUSH_CLIENT_LISTEN`?",
-    ),
-    (
-        "PUSH_API_PORT_8081_TCP",
-        "tcp://10.0.0.1:8081",
-        "PUSH_API_PORT_8081_TCP: comes from Kubernetes' service links, not from you; set `enableServiceLinks: false` in the pod's spec",
-    ),
-    (
-        "PUSH_API_PORT",
-        "tcp://1.2.3.4:5",
-        "PUSH_API_PORT: comes from Kubernetes' service links, not from you; set `enableServiceLinks: false` in the pod's spec",
-    ),
-    (
-        "PUSH_API_SERVICE_HOST",
-        "1.2.3.4",
-        "PUSH_API_SERVICE_HOST: comes from Kubernetes' service links, not from you; set `enableServiceLinks: false` in the pod's spec",
-    ),
-    (
-        "PUSH_LIVE_SERVICE_PORT_HTTP",
-        "80",
-        "PUSH_LIVE_SERVICE_PORT_HTTP: comes from Kubernetes' service links, not from you; set `enableServiceLinks: false` in the pod's spec",
-    ),
-    (
-        "PUSH_WHATEVER_ELSE",
-        "1",
-        "PUSH_WHATEVER_ELSE: unknown variable; every variable that begins with `PUSH_` sets a key of the configuration, so rename it or remove it",
-    ),
-    (
         "PUSH_CLIENT_SHARDS",
         "x",
         "PUSH_CLIENT_SHARDS: client.shards: takes a whole number from 0 to 1024, not `x`",
@@ -480,12 +463,7 @@ const VARIABLES: &[(&str, &str, &str)] = &[
     (
         "PUSH_PEER_TLS",
         "s3",
-        "PUSH_PEER_TLS: peer.tls: is not available in this version; remove it",
-    ),
-    (
-        "PUSH_API_KEY",
-        "s3",
-        "PUSH_API_KEY: unknown variable; did you mean `PUSH_API_KEYS`?",
+        "PUSH_PEER_TLS:1:1: peer.tls: takes a section with `ca`, `certificate`, `key` and `serverName`, not text",
     ),
     (
         "PUSH_INSECURE",
@@ -498,6 +476,82 @@ const VARIABLES: &[(&str, &str, &str)] = &[
         "PUSH_AUTH_JWT:1:19: auth.jwt.isuer: unknown key; did you mean `issuer`?",
     ),
 ];
+
+#[rustfmt::skip]
+/// Variables that set nothing; a warning is said of each.
+const UNKNOWN: &[(&str, &str, &str)] = &[
+    (
+        "PUSH_CLIENT_LISEN",
+        "x",
+        "PUSH_CLIENT_LISEN: unknown variable, it sets nothing; did you mean `PUSH_CLIENT_LISTEN`?",
+    ),
+    (
+        "PUSH_API_PORT_8081_TCP",
+        "tcp://10.0.0.1:8081",
+        "PUSH_API_PORT_8081_TCP: comes from Kubernetes' service links and sets nothing; `enableServiceLinks: false` in the pod's spec turns them off",
+    ),
+    (
+        "PUSH_API_PORT",
+        "tcp://1.2.3.4:5",
+        "PUSH_API_PORT: comes from Kubernetes' service links and sets nothing; `enableServiceLinks: false` in the pod's spec turns them off",
+    ),
+    (
+        "PUSH_API_SERVICE_HOST",
+        "1.2.3.4",
+        "PUSH_API_SERVICE_HOST: comes from Kubernetes' service links and sets nothing; `enableServiceLinks: false` in the pod's spec turns them off",
+    ),
+    (
+        "PUSH_LIVE_SERVICE_PORT_HTTP",
+        "80",
+        "PUSH_LIVE_SERVICE_PORT_HTTP: comes from Kubernetes' service links and sets nothing; `enableServiceLinks: false` in the pod's spec turns them off",
+    ),
+    (
+        "PUSH_WHATEVER_ELSE",
+        "1",
+        "PUSH_WHATEVER_ELSE: unknown variable; it sets nothing in this version",
+    ),
+    (
+        "PUSH_API_KEY",
+        "s3",
+        "PUSH_API_KEY: unknown variable, it sets nothing; did you mean `PUSH_API_KEYS`?",
+    ),
+];
+
+#[rustfmt::skip]
+/// Lists of API keys as files have them.
+const KEYS: &[(&str, &str)] = &[
+    ("", "keys.yaml: is an empty list, so no app could publish; list at least one key"),
+    ("[]", "keys.yaml:1:1: is an empty list, so no app could publish; list at least one key"),
+    (
+        "- {name: a, sha256: s3cret, scopes: [read]}",
+        "keys.yaml:1:21: [0].sha256: takes the key's SHA-256 in 64 hexadecimal digits, not the key; make it with `printf %s \"$KEY\" | sha256sum`",
+    ),
+    ("keys: []", "keys.yaml:1:1: takes a list: `- name: …`, not a section"),
+    (
+        "- {name: a, sha256: s3cret, scope: [read]}",
+        "keys.yaml:1:29: [0].scope: unknown key; did you mean `scopes`?\nkeys.yaml:1:3: [0].scopes: is missing; it takes a list: `[…]`",
+    ),
+    ("- s3cret", "keys.yaml:1:3: [0]: takes a section with `channels`, `name`, `scopes` and `sha256`, not text"),
+];
+
+#[test]
+fn every_bad_list_of_keys_is_refused_in_words_that_say_what_to_do() {
+    for (text, expected) in KEYS {
+        let error = api_keys(text.as_bytes(), "keys.yaml").unwrap_err();
+        assert_eq!(error.to_string(), *expected, "\n{text}");
+    }
+}
+
+#[test]
+fn an_unknown_variable_is_worth_a_warning_and_no_refusal() {
+    for (name, value, expected) in UNKNOWN {
+        let environment = vec![((*name).to_owned(), (*value).to_owned())];
+        let sources = Sources { environment, ..Sources::default() };
+        assert_eq!(sources.load().unwrap(), Config::default(), "{name}");
+        let warned: Vec<_> = sources.unknown_variables().iter().map(ToString::to_string).collect();
+        assert_eq!(warned, [*expected]);
+    }
+}
 
 #[test]
 fn every_bad_file_is_refused_in_words_that_say_what_to_do() {

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::{errors, read};
-use crate::{Config, History, Period, Recovery, check, reference, schema};
+use crate::{Config, History, Period, Recovery, Sources, check, reference, schema};
 
 #[test]
 fn nothing_is_the_default_and_the_default_is_good() {
@@ -115,6 +115,46 @@ fn open_doors_are_refused_unless_they_are_meant() {
     ] {
         assert_eq!(errors(text) == "ok", safe, "{text}: {}", errors(text));
     }
+}
+
+#[test]
+fn an_advertised_address_is_completed() {
+    for (written, reached) in [
+        ("10.0.0.1:8082", "10.0.0.1:8082"),
+        ("10.0.0.1", "10.0.0.1:8082"),
+        ("gateway-1.live", "gateway-1.live:8082"),
+        // As Kubernetes writes the address of a pod.
+        ("fd00:10:244::5:8082", "[fd00:10:244::5]:8082"),
+        ("fd00:1:2:3:4:5:6:7:9000", "[fd00:1:2:3:4:5:6:7]:9000"),
+        ("fd00:1:2:3:4:5:6:7", "[fd00:1:2:3:4:5:6:7]:8082"),
+        ("fd00:10:244::a5", "[fd00:10:244::a5]:8082"),
+        ("[fd00::1]", "[fd00::1]:8082"),
+        ("[fd00::1]:9", "[fd00::1]:9"),
+        ("127.0.0.1:0", "127.0.0.1:0"),
+    ] {
+        let text = format!("peer: {{secret: s, listen: '[::]:8082', advertise: '{written}'}}");
+        let config = read(&text, &[], &[]).unwrap_or_else(|error| panic!("{written}: {error}"));
+        assert_eq!(config.peer.advertise(), Some(reached), "{written}");
+    }
+}
+
+#[test]
+fn the_keys_of_the_api_may_have_a_file_of_their_own() {
+    let path = std::env::temp_dir().join(format!("push-keys-{}.yaml", std::process::id()));
+    let list = format!("- {{name: shop, sha256: {}, scopes: [publish]}}\n", "a".repeat(64));
+    std::fs::write(&path, list).unwrap();
+    let environment = vec![
+        ("PUSH_API_KEYS_FILE".to_owned(), path.display().to_string()),
+        ("PUSH_API_LISTEN".to_owned(), ":8081".to_owned()),
+    ];
+    let sources = Sources { environment, ..Sources::default() };
+    let config = sources.load();
+    let _ = std::fs::remove_file(&path);
+    assert_eq!(config.unwrap().api.keys[0].name, "shop");
+    let gone = sources.load().unwrap_err().to_string();
+    assert!(gone.starts_with(&format!("{}: cannot be read", path.display())), "{gone}");
+    // Who reads for somebody else's machine has the list by another way.
+    assert_eq!(sources.load_bytes(b"").unwrap().api.keys, []);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! What is secret is in no error and no debug output.
 
 use super::read;
+use crate::Sources;
 
 #[test]
 fn no_error_shows_a_secret() {
@@ -42,8 +43,7 @@ fn no_error_shows_a_secret() {
         ("PUSH_AUTH_JWT", "secret:SECRET"),
         ("PUSH_AUTH_JWT", "{secret: SECRET, isuer: a}"),
         ("PUSH_AUTH_JWT", "{secret: \"SECRET"),
-        ("PUSH_PEER", "secret:SECRET"),
-        ("PUSH_API_KEY", "SECRET"),
+        ("PUSH_PEER_TLS", "secret:SECRET"),
         ("PUSH_RELAY_URL", "http://u:SECRET@h"),
         ("PUSH_API_KEYS", "[{name: a, sha256: SECRET, scopes: [publish]}]"),
         ("PUSH_API_KEYS", "SECRET"),
@@ -54,6 +54,16 @@ fn no_error_shows_a_secret() {
         let flag = name["PUSH_".len()..].to_lowercase().replace('_', "-");
         let error = read("", &[], &[(&flag, &value)]).expect_err(&value).to_string();
         assert!(!error.contains(SECRET), "--{flag} {value}\n{error}");
+    }
+}
+
+#[test]
+fn no_warning_shows_a_secret() {
+    for name in ["PUSH_PEER", "PUSH_API_KEY", "PUSH_RELAY_PASSWROD"] {
+        let environment = vec![(name.to_owned(), "secret:hunter2".to_owned())];
+        let sources = Sources { environment, ..Sources::default() };
+        let warned = format!("{:?}", sources.unknown_variables());
+        assert!(warned.contains(name) && !warned.contains("hunter2"), "{warned}");
     }
 }
 
