@@ -126,7 +126,7 @@ fn hold(context: &Context, plan: &Plan, wanted: &Desired, memory: &Memory) -> Ho
     let servers = context.world.get(Kind::StatefulSet, namespace, &plan.names.nats());
     let replaced = plan.managed_nats().is_some()
         && servers.and_then(|live| live.workload).is_some_and(|servers| {
-            servers.observed && servers.replicas > 0 && servers.updated < servers.wanted
+            servers.replicas > 0 && (!servers.observed || servers.updated < servers.wanted)
         });
     if !made || !replaced {
         return Hold::Go;

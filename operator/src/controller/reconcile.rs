@@ -1,5 +1,6 @@
 //! One look at one `PushCluster`: fetch → validate → build → apply → status.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -20,6 +21,7 @@ use super::kinds::Kind;
 use super::memory::Memory;
 use super::names::{ACCEPTING, DELETION_COST, MANAGER, NUDGED, Names, RECONCILE};
 use super::plan::Plan;
+use super::servers;
 use super::status::{self, View};
 use super::validate::{Invalid, validate};
 use super::world::World;
@@ -31,6 +33,10 @@ mod tests;
 
 /// Without any reason to, each is looked at so often.
 const RESYNC: Duration = Duration::from_mins(10);
+
+/// One in a namespace that has an operator of its own is looked at again: that
+/// one may go.
+const SOMEBODY_ELSES: Duration = Duration::from_mins(1);
 
 /// Why a look at one failed. It is looked at again, ever more rarely.
 #[derive(Debug, thiserror::Error)]
@@ -74,6 +80,11 @@ pub async fn reconcile(
     if object.meta().deletion_timestamp.is_some() {
         // Everything goes with its owner.
         return Ok(Action::await_change());
+    }
+    if context.everywhere && context.world.is_somebody_elses(&names.namespace) {
+        tracing::debug!(cluster = %names, "an operator of its own looks after this namespace");
+        context.forget(|other| *other != names);
+        return Ok(Action::requeue(SOMEBODY_ELSES));
     }
     let started = Instant::now();
     let mut memory = context.take(&names, &uid);
@@ -157,6 +168,7 @@ async fn look(
     let pods = context.world.pods(&names);
     let outcome = apply::apply(context, &plan, &desired, &pods, memory).await;
     steer(context, &plan, memory).await;
+    servers::keep_loaded(context, &plan, &found, memory).await;
     nudge(context, &plan, &pods, memory).await;
     report(context, &cluster, Ok(&plan), &outcome, capable, memory).await?;
 
@@ -234,16 +246,15 @@ async fn steer(context: &Context, plan: &Plan, memory: &Memory) {
 /// only where a gateway says that it has another.
 async fn nudge(context: &Context, plan: &Plan, pods: &[super::live::PodLive], memory: &Memory) {
     let Some(expected) = &plan.config.expected_hash else { return };
-    let file = crate::hash::short(plan.config.file.as_bytes());
     let late = pods.iter().filter(|pod| {
         !pod.deleting
             && pod.boot.as_ref() == Some(&plan.config.boot_hash)
-            && pod.nudged.as_ref() != Some(&file)
+            && pod.nudged.as_ref() != Some(expected)
             && matches!(memory.gateways.get(&pod.name), Some(gateways::Seen::Status(status))
                 if status.version == status::VERSION && status.config_hash != *expected)
     });
     for pod in late {
-        let patch = json!({"metadata": {"annotations": {NUDGED: file}}});
+        let patch = json!({"metadata": {"annotations": {NUDGED: expected}}});
         patch_pod(context, &plan.names, &pod.name, &patch).await;
     }
 }
@@ -278,6 +289,13 @@ async fn report(
         .map(|live| live.fingerprint)
         .unwrap_or_default();
     let gone = gone(memory.settled.as_ref(), &fingerprint, &pods);
+    let server_pods = context.world.servers(&names);
+    let stateful = context.world.get(Kind::StatefulSet, &names.namespace, &names.nats());
+    let stateful = stateful.map(|live| live.fingerprint).unwrap_or_default();
+    let servers_gone = servers_gone(memory.servers_settled.as_ref(), &stateful, &server_pods);
+    let late = plan.as_ref().map_or_else(|_| Vec::new(), |plan| servers::late(plan, memory));
+    let before = memory.status.as_ref().map(|(status, _)| status.clone());
+    let before = before.or_else(|| cluster.status.clone()).unwrap_or_default();
     let now = now();
     let view = View {
         cluster,
@@ -285,8 +303,12 @@ async fn report(
         gateways: workload(Kind::Deployment, &names.name),
         servers: workload(Kind::StatefulSet, &names.nats()),
         pods: &pods,
+        server_pods: &server_pods,
         seen: &memory.gateways,
         gone: &gone,
+        servers_gone: &servers_gone,
+        late: &late,
+        before: &before,
         outcome,
         failed: None,
         capable,
@@ -297,6 +319,15 @@ async fn report(
     if status::is_settled(&status) {
         let all = pods.iter().filter(|pod| !pod.deleting).map(|pod| pod.name.clone());
         memory.settled = Some((fingerprint, all.collect()));
+    }
+    if view
+        .servers
+        .as_ref()
+        .is_some_and(|all| all.observed && all.ready == all.wanted && all.updated == all.wanted)
+    {
+        let all = server_pods.iter().filter(|pod| !pod.deleting);
+        let all = all.map(|pod| (pod.name.clone(), pod.uid.clone())).collect();
+        memory.servers_settled = Some((stateful, all));
     }
     say(context, cluster, said, memory).await;
     write(context, cluster, status, memory).await
@@ -314,6 +345,19 @@ fn gone(
     };
     let stays = |name: &String| pods.iter().any(|pod| pod.name == *name && !pod.deleting);
     names.iter().filter(|name| !stays(name)).cloned().collect()
+}
+
+/// The same of NATS servers: a new one has the name of the one before.
+fn servers_gone(
+    settled: Option<&(String, BTreeMap<String, String>)>,
+    fingerprint: &str,
+    pods: &[super::live::PodLive],
+) -> Vec<String> {
+    let Some((_, known)) = settled.filter(|(before, _)| before == fingerprint) else {
+        return Vec::new();
+    };
+    let stays = |uid: &String| pods.iter().any(|pod| pod.uid == *uid && !pod.deleting);
+    known.iter().filter(|(_, uid)| !stays(uid)).map(|(name, _)| name.clone()).collect()
 }
 
 async fn say(context: &Context, cluster: &PushCluster, said: Vec<Say>, memory: &mut Memory) {
