@@ -34,6 +34,7 @@ fn main() -> ExitCode {
             ("hand edits are undone or reported", drift::undone),
             ("a replica takes over when the leader goes", replicas::takes_over),
             ("in one namespace only", replicas::one_namespace),
+            ("an operator of one namespace beside one of all", replicas::beside_another),
         ],
         last: Some(("every right of the chart is needed, and none is missing", rights::needed)),
     }

@@ -19,20 +19,24 @@ type Right = (String, String, String);
 
 /// Gives the operator's user the rights that the chart gives it.
 pub fn grant(kubernetes: &ApiServer) {
-    let lease = LEASE.replace("LEASE", "push-operator");
-    let mut all = String::new();
-    for (kind, place, rules) in
-        [("ClusterRole", "", OPERATOR), ("Role", ", namespace: default", lease.as_str())]
-    {
-        let _ = write!(
-            all,
-            "---\napiVersion: rbac.authorization.k8s.io/v1\nkind: {kind}\nmetadata: {{name: push-operator{place}}}\nrules:\n{rules}\n\
-             ---\napiVersion: rbac.authorization.k8s.io/v1\nkind: {kind}Binding\nmetadata: {{name: push-operator{place}}}\n\
-             roleRef: {{apiGroup: rbac.authorization.k8s.io, kind: {kind}, name: push-operator}}\n\
-             subjects: [{{apiGroup: rbac.authorization.k8s.io, kind: User, name: operator}}]\n"
-        );
-    }
-    kubernetes.must_with(&["apply", "-f", "-"], &all);
+    apply(kubernetes, "ClusterRole", "", OPERATOR);
+    grant_lease(kubernetes, "default");
+}
+
+/// Lets it have its Lease in this namespace.
+pub fn grant_lease(kubernetes: &ApiServer, namespace: &str) {
+    let rules = LEASE.replace("LEASE", "push-operator");
+    apply(kubernetes, "Role", &format!(", namespace: {namespace}"), &rules);
+}
+
+fn apply(kubernetes: &ApiServer, kind: &str, place: &str, rules: &str) {
+    let both = format!(
+        "apiVersion: rbac.authorization.k8s.io/v1\nkind: {kind}\nmetadata: {{name: push-operator{place}}}\nrules:\n{rules}\n\
+         ---\napiVersion: rbac.authorization.k8s.io/v1\nkind: {kind}Binding\nmetadata: {{name: push-operator{place}}}\n\
+         roleRef: {{apiGroup: rbac.authorization.k8s.io, kind: {kind}, name: push-operator}}\n\
+         subjects: [{{apiGroup: rbac.authorization.k8s.io, kind: User, name: operator}}]\n"
+    );
+    kubernetes.must_with(&["apply", "-f", "-"], &both);
 }
 
 /// The operator was refused nothing, and has used every right that it has.

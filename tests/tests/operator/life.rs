@@ -65,6 +65,19 @@ pub(super) fn whole(kubernetes: &ApiServer) {
     assert!(kubernetes.get("whole", "statefulset/live-nats").is_some());
     let key = kubernetes.get("whole", "secret/live-api-key").unwrap();
     assert!(key["data"]["key"].as_str().is_some_and(|key| key.len() > 40));
+    // Apps find what they need to trust NATS; who signs is shown to nobody.
+    let text = |secret: &str, key: &str| {
+        let secret = kubernetes.get("whole", &format!("secret/{secret}")).unwrap();
+        let value = secret["data"][key].as_str().unwrap_or_default().to_owned();
+        let bytes = base64::engine::general_purpose::STANDARD.decode(value).unwrap();
+        String::from_utf8(bytes).unwrap()
+    };
+    assert_eq!(text("live-nats-app", "url"), "tls://live-nats.whole.svc:4222");
+    assert_eq!(text("live-nats-app", "ca.crt"), text("live-ca", "tls.crt"));
+    for secret in ["live-nats-tls", "live-peer-tls"] {
+        assert!(text(secret, "tls.crt").starts_with("-----BEGIN CERTIFICATE-----"), "{secret}");
+        assert_eq!(text(secret, "ca.crt"), text("live-ca", "tls.crt"), "{secret}");
+    }
     // What the manifest leaves open is written down: nobody but apps publishes.
     let file = file(kubernetes, "whole").unwrap();
     assert!(file.contains("clientPublish: false"), "{file}");
