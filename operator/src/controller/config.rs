@@ -195,9 +195,6 @@ fn relay(source: &Source<'_>) -> Value {
         "url": source.nats_url,
         "prefix": source.prefix,
         "replicas": source.stream_replicas,
-        // A gateway that waits says in its status for what; one that gives up
-        // can say nothing.
-        "startTimeout": "0s",
     });
     if let NatsPlan::Managed(_) = source.nats {
         relay["tls"] = json!({"ca": NATS_CA});
