@@ -165,7 +165,7 @@ fn each(text: &str) -> Vec<(String, Seen)> {
     let mut all = Vec::new();
     for piece in text.split_inclusive(END) {
         let Some(begin) = piece.find("-----BEGIN CERTIFICATE-----") else { continue };
-        let Some(Ok(pem)) = Pem::iter_from_buffer(piece[begin..].as_bytes()).next() else {
+        let Some(Ok(pem)) = Pem::iter_from_buffer(&piece.as_bytes()[begin..]).next() else {
             continue;
         };
         let Ok(read) = pem.parse_x509() else { continue };

@@ -1,7 +1,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::{backoff, gone, servers_gone};
+use super::backoff;
+use super::report::{gone, servers_gone};
 use crate::controller::live::PodLive;
 
 fn pods(names: &[(&str, bool)]) -> Vec<PodLive> {
