@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use k8s_openapi::api::core::v1::Pod;
-use kube::{Resource as _, ResourceExt as _};
 use kube::api::{Api, DynamicObject, Patch, PatchParams};
 use kube::runtime::controller::Action;
+use kube::{Resource as _, ResourceExt as _};
 use serde_json::{Value, json};
 
 use super::apply::{self, Outcome};

@@ -13,6 +13,18 @@ const OPERATOR: &str = include_str!("../../../charts/pushcluster/rights/operator
 /// Those for the operator's own namespace.
 const LEASE: &str = include_str!("../../../charts/pushcluster/rights/lease.yaml");
 
+/// Rights that nothing uses where no pod runs and no claim is made: what is left
+/// over by a rollout that has ended, a Secret that a manifest stops to need, a
+/// gateway that is full or goes, a server that is marked, a claim that grows. The
+/// suites on a real Kubernetes need them.
+const ELSEWHERE: [(&str, &str, &str); 5] = [
+    ("", "configmaps", "delete"),
+    ("", "secrets", "delete"),
+    ("", "pods", "patch"),
+    ("", "persistentvolumeclaims", "patch"),
+    ("networking.k8s.io", "ingresses", "patch"),
+];
+
 /// A request, as rules and the audit log name it: group, resource with
 /// subresource, verb.
 type Right = (String, String, String);
@@ -67,6 +79,7 @@ pub fn needed(kubernetes: &ApiServer) {
     // Asked for by admission, in no request of the operator's: without it
     // nothing could be made at all.
     used.insert(right("pushcluster.io", "pushclusters/finalizers", "update"));
+    used.extend(ELSEWHERE.map(|(group, resource, verb)| right(group, resource, verb)));
     let unused: Vec<Right> =
         rights(kubernetes).into_iter().filter(|right| !used.contains(right)).collect();
     assert!(unused.is_empty(), "no request needs {unused:#?}");

@@ -371,9 +371,15 @@ pub(super) fn optional_kinds(kubernetes: &ApiServer) {
     kubernetes.eventually("the monitor", || kubernetes.get("optional", "podmonitor/live"));
     drop(operator);
     let _operator = Operator::start(kubernetes, "optional-at-last", &[]);
-    kubernetes.eventually("it to be known", || {
-        let (status, ..) = kubernetes.condition("optional", "live", "MonitoringReady")?;
-        (status == "True").then_some(())
+    // They are not watched: by its first look it knows them.
+    kubernetes.must(&["scale", "-n", "optional", "push/live", "--replicas=4"]);
+    kubernetes.eventually("its first look", || {
+        let gateways = kubernetes.get("optional", "deployment/live")?;
+        (gateways["spec"]["replicas"] == 4).then_some(())
+    });
+    kubernetes.eventually("MonitoringReady", || {
+        let cluster = kubernetes.get("optional", "pushcluster/live")?;
+        (cluster["status"]["desiredReplicas"] == 4).then_some(())
     });
 
     kubernetes.apply("optional", &manifest("live", "{}"));

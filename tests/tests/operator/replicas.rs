@@ -87,7 +87,7 @@ pub(super) fn beside_another(kubernetes: &ApiServer) {
     kubernetes.eventually("its own", || (image("own")? == "own:1").then_some(()));
     // Both look again.
     for namespace in ["own", "others"] {
-        kubernetes.must(&["annotate", "-n", namespace, "push/live", "look=again"]);
+        kubernetes.must(&["annotate", "-n", namespace, "push/live", "look=again", "--overwrite"]);
         kubernetes.must(&["scale", "-n", namespace, "push/live", "--replicas=4"]);
         kubernetes.eventually("four", || {
             let gateways = kubernetes.get(namespace, "deployment/live")?;
@@ -101,7 +101,7 @@ pub(super) fn beside_another(kubernetes: &ApiServer) {
     // The release goes, and with it the mark.
     assert!(own.stop().success());
     kubernetes.must(&["delete", "-n", "own", "configmap", "push-operator-scope"]);
-    kubernetes.must(&["annotate", "-n", "own", "push/live", "look=once-more"]);
+    kubernetes.must(&["annotate", "-n", "own", "push/live", "look=once-more", "--overwrite"]);
     kubernetes
         .eventually("the other to take over", || (image("own")? == "everywhere:1").then_some(()));
     drop(everywhere);
