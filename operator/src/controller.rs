@@ -29,6 +29,7 @@ use tokio_util::sync::CancellationToken;
 
 pub mod apply;
 pub mod build;
+pub mod certificates;
 pub mod config;
 pub mod context;
 pub mod fetch;
@@ -40,6 +41,7 @@ pub mod names;
 pub mod plan;
 pub mod reconcile;
 pub mod secrets;
+pub mod servers;
 pub mod status;
 pub mod validate;
 pub mod world;

@@ -8,7 +8,8 @@ use kube::Client;
 use kube::api::{Api, PostParams};
 
 use crate::controller::config::is_open;
-use crate::controller::status::View;
+use crate::controller::plan::{Plan, Wire};
+use crate::controller::status::{self, View};
 use crate::controller::validate::Invalid;
 use crate::crd::{PushCluster, PushClusterStatus};
 
@@ -66,6 +67,17 @@ pub fn all(cluster: &PushCluster, view: &View<'_>, status: &PushClusterStatus) -
         let note = format!("gateway {} was started again, {} times by now", pod.name, pod.restarts);
         warn("GatewayRestarted", note);
     }
+    for gone in view.servers_gone {
+        let note = format!(
+            "NATS server {gone} is gone: deleted, evicted or its node lost; it is made anew with its volume, and the others go on meanwhile"
+        );
+        warn("NatsServerGone", note);
+    }
+    for pod in view.server_pods.iter().filter(|pod| !pod.deleting && pod.restarts > 0) {
+        let note =
+            format!("NATS server {} was started again, {} times by now", pod.name, pod.restarts);
+        warn("NatsServerRestarted", note);
+    }
     let condition = |kind: &str| status.conditions.iter().find(|one| one.type_ == kind);
     if let Some(nats) = condition("NatsReady").filter(|one| one.reason == "Unreachable") {
         warn("NatsUnreachable", nats.message.clone());
@@ -78,10 +90,35 @@ pub fn all(cluster: &PushCluster, view: &View<'_>, status: &PushClusterStatus) -
     if !view.outcome.undone.is_empty() {
         warn("DriftUndone", format!("put right: {}", view.outcome.undone.join("; ")));
     }
+    if let Some(plan) = view.plan.ok().filter(|plan| is_upgraded(plan)) {
+        let note = format!(
+            "NATS still takes clients without TLS, as it was made before there was TLS: have apps read url and ca.crt in the Secret \"{}\" again, then set nats.managed.allowPlaintext: false",
+            plan.names.nats_app()
+        );
+        warn("NatsPlaintext", note);
+    }
+    let (rolled, rolls) = (status::is_rolling(view.before), status::is_rolling(status));
+    let mut tell = |reason, note: String| all.push(Say { warning: false, reason, note });
+    let progress = status.conditions.iter().find(|one| one.type_ == "Progressing");
+    let words = progress.map(|one| one.message.clone()).unwrap_or_default();
+    let generation = status.observed_generation.unwrap_or_default();
+    if rolls && !rolled {
+        tell("RolloutStarted", format!("of generation {generation}: {words}"));
+    }
+    if rolled && status::is_settled(status) {
+        tell("RolloutFinished", format!("of generation {generation}: {words}"));
+    }
     if let Some(ready) = condition("Ready").filter(|one| one.status == "True") {
         all.push(Say { warning: false, reason: "Ready", note: ready.message.clone() });
     }
     all
+}
+
+/// Whether NATS takes clients without TLS only because it always has.
+fn is_upgraded(plan: &Plan) -> bool {
+    let nats = plan.spec.nats.as_ref().and_then(|nats| nats.managed.as_ref());
+    let unsaid = nats.and_then(|managed| managed.allow_plaintext).is_none();
+    unsaid && plan.managed_nats().is_some_and(|managed| managed.wire == Wire::Upgraded)
 }
 
 // === impl Recorder ===

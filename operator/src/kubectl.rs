@@ -1,8 +1,9 @@
 //! `kubectl push`: what `kubectl describe` can't show, and what is said to the
 //! operator by annotations.
 //!
-//! Gateways are reached through the API server (`pods/proxy`), with the rights
-//! of whoever runs it.
+//! Gateways are reached through the API server, with the rights of whoever runs
+//! it: by `pods/portforward`, as `pods/proxy` takes the header away that the
+//! admin listener's token is in.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -15,10 +16,12 @@ use kube::{Client, Config, ResourceExt as _};
 use serde_json::json;
 
 use crate::controller::gateways::GatewayStatus;
-use crate::controller::live::PodLive;
-use crate::controller::names::{GATEWAY, Names, RECONCILE, port};
+use crate::controller::live::{PodLive, Role};
+use crate::controller::names::{GATEWAY, Names, RECONCILE};
 use crate::controller::secrets::ADMIN_TOKEN;
 use crate::crd::{PushCluster, PushClusterStatus};
+
+mod forward;
 
 #[cfg(test)]
 mod tests;
@@ -86,9 +89,14 @@ pub enum Error {
     // Without the source, which says the same in more words.
     #[error("{}", crate::controller::apply::words(.0))]
     Request(kube::Error),
-    /// No request.
-    #[error("the request cannot be written: {0}")]
-    Write(#[from] http::Error),
+    /// A gateway can't be reached, or refuses.
+    #[error("{pod}: {source}")]
+    Gateway {
+        /// Its pod.
+        pod: String,
+        /// Why.
+        source: forward::ForwardError,
+    },
     /// A name is needed.
     #[error("which PushCluster? Write its name: kubectl push {0} NAME")]
     Name(&'static str),
@@ -158,15 +166,12 @@ async fn annotate(
 async fn drain(client: &Client, namespace: &str, pod: &str) -> Result<String, Error> {
     let api: Api<Pod> = Api::namespaced(client.clone(), namespace);
     let live = api.get(pod).await?;
-    let Some((cluster, _)) = PodLive::reduce(&live) else {
+    let Some((cluster, Role::Gateway, _)) = PodLive::reduce(&live) else {
         return Err(Error::NoGateway(pod.to_owned()));
     };
     let token = admin_token(client, namespace, &cluster).await;
-    let mut request = http::Request::post(proxy(namespace, pod, "drain"));
-    if let Some(token) = token {
-        request = request.header("Authorization", format!("Bearer {token}"));
-    }
-    client.request_text(request.body(Vec::new())?).await?;
+    let done = forward::call(&api, pod, http::Method::POST, "/drain", token.as_deref()).await;
+    done.map_err(|source| Error::Gateway { pod: pod.to_owned(), source })?;
     Ok(format!(
         "{pod} sends its clients to other gateways; it stays, empty, until it is deleted.\nkubectl push status {cluster} shows how many are left\n"
     ))
@@ -185,17 +190,17 @@ async fn status(client: &Client, namespace: &str, name: Option<&str>) -> Result<
     for cluster in all {
         let names = Names::of(&cluster);
         let selector = names.selector_text();
-        let pods: Api<Pod> = Api::namespaced(client.clone(), namespace);
-        let pods = pods.list(&ListParams::default().labels(&selector)).await?;
+        let api: Api<Pod> = Api::namespaced(client.clone(), namespace);
+        let pods = api.list(&ListParams::default().labels(&selector)).await?;
         let token = admin_token(client, namespace, &names.name).await;
         let mut seen = BTreeMap::new();
         for pod in &pods.items {
             let name = pod.name_any();
-            let answer = ask(client, namespace, &name, token.as_deref()).await;
+            let answer = ask(&api, &name, token.as_deref()).await;
             seen.insert(name, answer);
         }
         let pods: Vec<PodLive> =
-            pods.items.iter().filter_map(|pod| Some(PodLive::reduce(pod)?.1)).collect();
+            pods.items.iter().filter_map(|pod| Some(PodLive::reduce(pod)?.2)).collect();
         if !text.is_empty() {
             text.push('\n');
         }
@@ -204,18 +209,10 @@ async fn status(client: &Client, namespace: &str, name: Option<&str>) -> Result<
     Ok(text)
 }
 
-async fn ask(
-    client: &Client,
-    namespace: &str,
-    pod: &str,
-    token: Option<&str>,
-) -> Result<GatewayStatus, String> {
-    let mut request = http::Request::get(proxy(namespace, pod, "status"));
-    if let Some(token) = token {
-        request = request.header("Authorization", format!("Bearer {token}"));
-    }
-    let request = request.body(Vec::new()).map_err(|error| error.to_string())?;
-    client.request(request).await.map_err(|error| crate::controller::apply::words(&error))
+async fn ask(pods: &Api<Pod>, pod: &str, token: Option<&str>) -> Result<GatewayStatus, String> {
+    let answer = forward::call(pods, pod, http::Method::GET, "/status", token).await;
+    let answer = answer.map_err(|error| error.to_string())?;
+    serde_json::from_slice(&answer).map_err(|error| error.to_string())
 }
 
 /// Needed by gateways that ask for it; who may not read Secrets goes without.
@@ -224,10 +221,6 @@ async fn admin_token(client: &Client, namespace: &str, cluster: &str) -> Option<
     let api: Api<Secret> = Api::namespaced(client.clone(), namespace);
     let secret = api.get_opt(&names.internal()).await.ok()??;
     String::from_utf8(secret.data?.get(ADMIN_TOKEN)?.0.clone()).ok()
-}
-
-fn proxy(namespace: &str, pod: &str, path: &str) -> String {
-    format!("/api/v1/namespaces/{namespace}/pods/{pod}:{}/proxy/{path}", port::ADMIN)
 }
 
 /// One PushCluster, for people.

@@ -32,6 +32,15 @@ pub struct Candidate {
     identity: String,
     /// The Lease as it was last seen to change.
     seen: Option<(Sight, Instant)>,
+    /// How this replica came to lead.
+    term: Term,
+}
+
+/// How a replica came to lead.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Term {
+    /// Who led before, and did not give the Lease back.
+    pub instead_of: Option<String>,
 }
 
 /// What changes when a Lease is renewed.
@@ -53,11 +62,12 @@ impl Candidate {
             namespace: namespace.to_owned(),
             identity: identity.to_owned(),
             seen: None,
+            term: Term::default(),
         }
     }
 
-    /// Says whether this replica leads, until `stop`; then gives the Lease back.
-    pub async fn run(mut self, leading: watch::Sender<bool>, stop: CancellationToken) {
+    /// Says whether and how this replica leads, until `stop`; then gives the Lease back.
+    pub async fn run(mut self, leading: watch::Sender<Option<Term>>, stop: CancellationToken) {
         let mut renewed: Option<Instant> = None;
         loop {
             let patience = RENEW_WITHIN.saturating_sub(EVERY);
@@ -75,7 +85,8 @@ impl Candidate {
             }
             let leads = renewed.is_some_and(|when| when.elapsed() < RENEW_WITHIN);
             leading.send_if_modified(|before| {
-                if *before != leads {
+                let changed = before.is_some() != leads;
+                if changed {
                     let what = if leads {
                         "this replica leads"
                     } else {
@@ -83,7 +94,10 @@ impl Candidate {
                     };
                     tracing::info!(identity = self.identity, "{what}");
                 }
-                std::mem::replace(before, leads) != leads
+                if changed {
+                    *before = leads.then(|| self.term.clone());
+                }
+                changed
             });
             tokio::select! {
                 () = stop.cancelled() => break,
@@ -135,6 +149,9 @@ impl Candidate {
                     return Ok(false);
                 }
             }
+        }
+        if !mine {
+            self.term = Term { instead_of: holder };
         }
         let transitions = sight.transitions + i32::from(!mine);
         let acquired = if mine { spec.acquire_time } else { None };

@@ -1,6 +1,7 @@
 //! The operator's life: health first, then candidate, then leader.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Client;
@@ -33,6 +34,18 @@ pub enum RunError {
     Http(#[from] reqwest::Error),
 }
 
+/// How long an Event may take where something waits behind it.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Writes an Event of the Lease, as far as the API server lets it.
+async fn tell(recorder: &Recorder, say: &Say, lease: &ObjectReference) {
+    match tokio::time::timeout(PATIENCE, recorder.publish(say, lease)).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::warn!("an Event cannot be written: {error}"),
+        Err(_) => tracing::warn!("an Event cannot be written: no answer"),
+    }
+}
+
 /// Runs until `stop`.
 pub async fn run(
     run: Run,
@@ -48,7 +61,7 @@ pub async fn run(
     let serving = CancellationToken::new();
     let health = tokio::spawn(http::serve(listener, Served { registry, log }, serving.clone()));
 
-    let (sender, mut leading) = watch::channel(false);
+    let (sender, mut leading) = watch::channel(None);
     // The Lease is given back when nothing acts any more.
     let released = CancellationToken::new();
     let (namespace, name) = &run.lease;
@@ -57,16 +70,25 @@ pub async fn run(
 
     let http = reqwest::Client::builder().no_proxy().pool_max_idle_per_host(1).build()?;
     loop {
-        tokio::select! {
+        let term = tokio::select! {
             () = stop.cancelled() => break,
-            result = leading.wait_for(|leads| *leads) => if result.is_err() { break },
-        }
+            result = leading.wait_for(Option::is_some) => match result {
+                Ok(term) => term.clone().unwrap_or_default(),
+                Err(_) => break,
+            },
+        };
         metrics.leading.set(1);
         let recorder = Recorder::new(client.clone(), &run.identity);
-        let say = Say {
-            warning: false,
+        let elected = Say {
+            warning: term.instead_of.is_some(),
             reason: "LeaderElected",
-            note: format!("{} acts from now on", run.identity),
+            note: match term.instead_of {
+                Some(before) => format!(
+                    "{} acts from now on, instead of {before}, which has not renewed the Lease: killed, or cut off from the API server",
+                    run.identity
+                ),
+                None => format!("{} acts from now on", run.identity),
+            },
         };
         let lease = ObjectReference {
             api_version: Some("coordination.k8s.io/v1".to_owned()),
@@ -75,16 +97,15 @@ pub async fn run(
             namespace: Some(namespace.clone()),
             ..ObjectReference::default()
         };
-        if let Err(error) = recorder.publish(&say, &lease).await {
-            tracing::debug!("an Event cannot be written: {error}");
-        }
+        tell(&recorder, &elected, &lease).await;
         let context = Arc::new(Context::new(
             client.clone(),
             Arc::new(World::default()),
             run.defaults.clone(),
             metrics.clone(),
             http.clone(),
-            recorder,
+            recorder.clone(),
+            run.namespace.is_none(),
         ));
         let term = stop.child_token();
         let acting = controller::run(context, run.namespace.clone(), term.clone());
@@ -94,9 +115,16 @@ pub async fn run(
             () = stop.cancelled() => acting.await,
             // No longer the leader: whatever is under way stops here. Another
             // may act already.
-            _ = leading.wait_for(|leads| !*leads) => {}
+            _ = leading.wait_for(Option::is_none) => {}
         }
         metrics.leading.set(0);
+        let (warning, reason, why) = if stop.is_cancelled() {
+            (false, "LeaderStopped", "it was told to stop, and gives the Lease back")
+        } else {
+            (true, "LeadershipLost", "it could not renew the Lease in time; another takes over")
+        };
+        let note = format!("{} does not act any more: {why}", run.identity);
+        tell(&recorder, &Say { warning, reason, note }, &lease).await;
         if stop.is_cancelled() {
             break;
         }

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 mod operator;
+pub mod rights;
 mod runner;
 
 pub use operator::Operator;
@@ -130,6 +131,8 @@ impl ApiServer {
                 "--authorization-mode=RBAC".to_owned(),
                 "--service-cluster-ip-range=10.96.0.0/16".to_owned(),
                 "--disable-admission-plugins=ServiceAccount".to_owned(),
+                // Some platforms turn it on; it asks for a right of its own.
+                "--enable-admission-plugins=OwnerReferencesPermissionEnforcement".to_owned(),
                 format!("--audit-policy-file={}", self.audit_policy().display()),
                 format!("--audit-log-path={}", self.audit_log().display()),
             ],

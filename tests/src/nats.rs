@@ -12,10 +12,12 @@ use std::time::{Duration, Instant};
 mod door;
 mod identity;
 mod routes;
+mod trust;
 
 pub use door::Door;
 pub use identity::{Authority, Operator, Secrets};
 use routes::Routes;
+pub use trust::trusting;
 
 /// A NATS cluster that ends with its value.
 pub struct Nats {

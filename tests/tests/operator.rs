@@ -5,7 +5,7 @@
 
 use std::process::ExitCode;
 
-use tests::apiserver::{ApiServer, CONTROLLERS, Suite};
+use tests::apiserver::{CONTROLLERS, Suite, rights};
 
 #[path = "operator/drift.rs"]
 mod drift;
@@ -16,13 +16,10 @@ mod life;
 #[path = "operator/replicas.rs"]
 mod replicas;
 
-/// What the operator's user may do. The chart's role has the same rules.
-const ROLE: &str = include_str!("operator/role.yaml");
-
 fn main() -> ExitCode {
     Suite {
         controllers: CONTROLLERS,
-        before,
+        before: rights::grant,
         tests: &[
             ("invalid manifests are refused, and the message names the field", invalid::refused),
             ("valid manifests are taken", invalid::taken),
@@ -37,11 +34,9 @@ fn main() -> ExitCode {
             ("hand edits are undone or reported", drift::undone),
             ("a replica takes over when the leader goes", replicas::takes_over),
             ("in one namespace only", replicas::one_namespace),
+            ("an operator of one namespace beside one of all", replicas::beside_another),
         ],
+        last: Some(("every right of the chart is needed, and none is missing", rights::needed)),
     }
     .main()
-}
-
-fn before(kubernetes: &ApiServer) {
-    kubernetes.must_with(&["apply", "-f", "-"], ROLE);
 }

@@ -10,10 +10,8 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use tests::apiserver::{ApiServer, Operator, Suite};
+use tests::apiserver::{ApiServer, Operator, Suite, rights};
 
-/// What the operator's user may do.
-const ROLE: &str = include_str!("operator/role.yaml");
 const CLUSTERS: usize = 500;
 const CHANGED: usize = 100;
 
@@ -21,10 +19,9 @@ fn main() -> ExitCode {
     Suite {
         // Nobody makes pods: they would be five thousand.
         controllers: "garbage-collector-controller,namespace-controller",
-        before: |server| {
-            server.must_with(&["apply", "-f", "-"], ROLE);
-        },
+        before: rights::grant,
         tests: &[("five hundred PushClusters", five_hundred)],
+        last: None,
     }
     .main()
 }

@@ -126,7 +126,7 @@ fn hold(context: &Context, plan: &Plan, wanted: &Desired, memory: &Memory) -> Ho
     let servers = context.world.get(Kind::StatefulSet, namespace, &plan.names.nats());
     let replaced = plan.managed_nats().is_some()
         && servers.and_then(|live| live.workload).is_some_and(|servers| {
-            servers.observed && servers.replicas > 0 && servers.updated < servers.wanted
+            servers.replicas > 0 && (!servers.observed || servers.updated < servers.wanted)
         });
     if !made || !replaced {
         return Hold::Go;
@@ -320,7 +320,7 @@ async fn sweep(
             .get(BOOT)
             .is_some_and(|boot| pods.iter().any(|pod| pod.boot.as_ref() == Some(boot)))
             || (live.labels.contains_key(BOOT) && rolling(context, plan));
-        if wanted || in_use || live.deleting {
+        if wanted || in_use || live.deleting || !kind.comes_and_goes() {
             continue;
         }
         let params = DeleteParams {

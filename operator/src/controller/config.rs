@@ -9,7 +9,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use gateway_config::{ChannelRule, Config, ConfigError, Pattern, Sources};
 use serde_json::{Map, Value, json};
 
-use super::build::deployment::{NATS_CA, NATS_CERT, NATS_CREDENTIALS, NATS_KEY};
+use super::build::deployment::{
+    ADMIN_TOKEN, API_KEYS, NATS_CA, NATS_CERT, NATS_CREDENTIALS, NATS_KEY, PEER_CA, PEER_CERT,
+    PEER_KEY,
+};
 use super::names::{Names, port};
 use super::plan::{ConfigPlan, ExternalPlan, NatsPlan};
 use crate::crd::{CredentialsKind, IpFamilyPolicy, PushClusterSpec, SecretKey};
@@ -23,7 +26,7 @@ mod tests;
 const RELOADED_LIMITS: [&str; 3] = ["publicationBytes", "batch", "bodyTimeout"];
 
 /// In place of a gateway's own address, which only its pod knows.
-const SOME_ADDRESS: &str = "192.0.2.1:8082";
+const SOME_ADDRESS: &str = "192.0.2.1";
 
 /// Key of a Secret with the API's keys.
 pub const KEYS_FILE: &str = "keys.yaml";
@@ -112,13 +115,14 @@ pub fn render(source: &Source<'_>) -> Result<ConfigPlan, Refused> {
     flatten("", &boot_tree(source), &mut boot);
     let from_secrets = from_secrets(source);
     let file = file(source)?;
-    let loaded = load(&boot, &from_secrets, source.values, &file)?;
+    let mut loaded = load(&boot, &from_secrets, source.values, &file)?;
+    // A gateway reads them from their own file.
+    loaded.api.keys = keys(source)?;
+    // A gateway leaves out of its hash what differs from one to the other.
+    loaded.peer.advertise = None;
     let boot_json = serde_json::to_vec(&boot).map_err(|error| Refused::Write(error.to_string()))?;
     let expected =
         serde_json::to_string(&loaded).map_err(|error| Refused::Write(error.to_string()))?;
-    // A gateway leaves out of its hash what differs from one to the other.
-    let expected =
-        expected.replace(&format!("\"advertise\":\"{SOME_ADDRESS}\""), "\"advertise\":null");
     Ok(ConfigPlan {
         boot_hash: hash::short(&boot_json),
         boot,
@@ -141,10 +145,10 @@ fn boot_tree(source: &Source<'_>) -> Value {
         .is_some_and(|policy| policy != IpFamilyPolicy::SingleStack);
     // A node without IPv6 has no `[::]`.
     let every = if both_families { "[::]" } else { "0.0.0.0" };
-    let listen = |port: i32| json!({"listen": format!("{every}:{port}")});
+    let listen = |port: i32| format!("{every}:{port}");
 
     let mut client = settings.client.keys;
-    client.insert("listen".to_owned(), json!(format!("{every}:{}", port::CLIENT)));
+    client.insert("listen".to_owned(), json!(listen(port::CLIENT)));
     let mut limits = spec.limits.keys.clone();
     limits.retain(|key, _| !RELOADED_LIMITS.contains(&key.as_str()));
     let auth = spec.auth.clone().unwrap_or_default();
@@ -166,9 +170,17 @@ fn boot_tree(source: &Source<'_>) -> Value {
     }
     json!({
         "client": client,
-        "api": listen(port::API),
-        "admin": listen(port::ADMIN),
-        "peer": listen(port::PEER),
+        "api": {"listen": listen(port::API), "keysFile": API_KEYS},
+        "admin": {"listen": listen(port::ADMIN), "tokenFile": ADMIN_TOKEN},
+        "peer": {
+            "listen": listen(port::PEER),
+            "tls": {
+                "certificate": PEER_CERT,
+                "key": PEER_KEY,
+                "ca": PEER_CA,
+                "serverName": source.names.peer_host(),
+            },
+        },
         "relay": relay(source),
         "socketio": settings.socketio.keys,
         "auth": {"anonymous": anonymous, "jwt": jwt},
@@ -184,6 +196,9 @@ fn relay(source: &Source<'_>) -> Value {
         "prefix": source.prefix,
         "replicas": source.stream_replicas,
     });
+    if let NatsPlan::Managed(_) = source.nats {
+        relay["tls"] = json!({"ca": NATS_CA});
+    }
     if let NatsPlan::External(external) = source.nats {
         match &external.credentials {
             Some((CredentialsKind::CredsFile, _)) => relay["credentials"] = json!(NATS_CREDENTIALS),
@@ -247,24 +262,26 @@ fn external_log_in(external: &ExternalPlan) -> Vec<(&'static str, SecretKey)> {
     }
 }
 
+/// The API's keys as their Secret has them.
+fn keys(source: &Source<'_>) -> Result<Vec<gateway_config::ApiKey>, Refused> {
+    let secret = source.spec.auth.as_ref().and_then(|auth| auth.api_keys_secret.as_ref());
+    let secret = secret.map_or_else(|| source.names.api_key(), |secret| secret.name.clone());
+    gateway_config::api_keys(source.api_keys.as_bytes(), KEYS_FILE).map_err(|error| {
+        let lines: Vec<_> = error
+            .problems
+            .iter()
+            .map(|problem| format!("{} {}", problem.path, problem.message).trim().to_owned())
+            .collect();
+        Refused::Keys { secret, message: lines.join("; ") }
+    })
+}
+
 /// What reloads.
 fn file(source: &Source<'_>) -> Result<String, Refused> {
     let mut limits = source.spec.limits.keys.clone();
     limits.retain(|key, _| RELOADED_LIMITS.contains(&key.as_str()));
-    let secret = source.spec.auth.as_ref().and_then(|auth| auth.api_keys_secret.as_ref());
-    let secret = secret.map_or_else(|| source.names.api_key(), |secret| secret.name.clone());
-    let keys: Vec<gateway_config::ApiKey> = serde_saphyr::from_str(source.api_keys).map_err(|_| {
-        // Its words might quote a key.
-        let message = "is not a list of `{name, sha256, scopes, channels}` in YAML; see `api.keys` in the gateway's configuration".to_owned();
-        Refused::Keys { secret: secret.clone(), message }
-    })?;
-    if keys.is_empty() {
-        let message = "is an empty list, so no app could publish; list at least one key".to_owned();
-        return Err(Refused::Keys { secret, message });
-    }
     let tree = json!({
         "generation": source.generation,
-        "api": {"keys": keys},
         "channels": rules(source.spec),
         "limits": limits,
     });

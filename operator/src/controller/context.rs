@@ -32,6 +32,9 @@ pub struct Context {
     pub http: reqwest::Client,
     /// Tells people.
     pub recorder: Recorder,
+    /// Whether this operator looks after all namespaces, but for those that
+    /// have one of their own.
+    pub everywhere: bool,
     memory: Mutex<HashMap<Names, (String, Memory)>>,
     capable: Mutex<Option<(Instant, Capable)>>,
 }
@@ -47,9 +50,10 @@ impl Context {
         metrics: Metrics,
         http: reqwest::Client,
         recorder: Recorder,
+        everywhere: bool,
     ) -> Self {
         let (memory, capable) = (Mutex::default(), Mutex::default());
-        Self { client, world, defaults, metrics, http, recorder, memory, capable }
+        Self { client, world, defaults, metrics, http, recorder, everywhere, memory, capable }
     }
 
     /// Takes what is remembered of one; nobody else looks at it meanwhile. One

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::jiff::Timestamp;
 use kube::api::{Api, Patch, PatchParams, PostParams};
 use kube::{Resource as _, ResourceExt as _};
 use serde_json::json;
@@ -15,7 +16,8 @@ use super::context::Context;
 use super::kinds::Kind;
 use super::memory::Memory;
 use super::names::{GATEWAY, MANAGER, Names, STREAM};
-use super::secrets::{self, Kept, NoRandomness};
+use super::plan::Wire;
+use super::secrets::{self, Circumstances, Kept, MakeError};
 use super::validate::Found;
 use crate::crd::{PushCluster, SecretKey};
 
@@ -40,7 +42,7 @@ pub enum FetchError {
     },
     /// No secret can be made.
     #[error(transparent)]
-    Random(#[from] NoRandomness),
+    Make(#[from] MakeError),
     /// A name that is needed belongs to somebody else's object.
     #[error("{0}")]
     Conflict(Conflict),
@@ -54,10 +56,16 @@ pub async fn fetch(
 ) -> Result<Found, FetchError> {
     let names = Names::of(cluster);
     let api: Api<Secret> = Api::namespaced(context.client.clone(), &names.namespace);
-    let mut found = Found::default();
+    let uid = cluster.uid().unwrap_or_default();
+    let servers = context.world.get(Kind::StatefulSet, &names.namespace, &names.nats());
+    let servers = servers.filter(|live| live.owner.as_deref() == Some(&uid));
+    let mut found = Found { wire: Wire::next(servers.as_ref()), ..Found::default() };
+    found.claim_size = servers.and_then(|live| live.workload?.claim_size);
 
+    let now = Timestamp::now().as_second();
     for kept in secrets::kept(&cluster.spec, &names) {
-        let values = keep(context, cluster, &api, &names, &kept, memory).await?;
+        let of = Circumstances { names: &names, others: &found.values, wire: found.wire, now };
+        let values = keep(context, cluster, &api, &of, &kept, memory).await?;
         found.secrets.push(kept.name.clone());
         for (key, value) in values {
             found.values.insert(SecretKey { name: kept.name.clone(), key }, value);
@@ -76,16 +84,11 @@ pub async fn fetch(
             }
         }
     }
-    let uid = cluster.uid().unwrap_or_default();
     let config = context.world.get(Kind::Secret, &names.namespace, &names.config());
     found.stream = config.filter(|live| live.owner.as_deref() == Some(&uid)).and_then(|live| {
         let (settings, generation) = live.annotations.get(STREAM)?.split_once(':')?;
         Some((settings.to_owned(), generation.parse().ok()?))
     });
-    let servers = context.world.get(Kind::StatefulSet, &names.namespace, &names.nats());
-    found.claim_size = servers
-        .filter(|live| live.owner.as_deref() == Some(&uid))
-        .and_then(|live| live.workload?.claim_size);
     Ok(found)
 }
 
@@ -120,13 +123,15 @@ async fn keep(
     context: &Context,
     cluster: &PushCluster,
     api: &Api<Secret>,
-    names: &Names,
+    of: &Circumstances<'_>,
     kept: &Kept,
     memory: &mut Memory,
 ) -> Result<BTreeMap<String, String>, FetchError> {
+    let names = of.names;
     let live = context.world.get(Kind::Secret, &names.namespace, &kept.name);
     if let (Some(live), Some((version, values))) = (&live, memory.kept.get(&kept.name))
         && live.version == *version
+        && kept.complete(values, of)?.is_empty()
     {
         return Ok(values.clone());
     }
@@ -137,7 +142,7 @@ async fn keep(
     let uid = cluster.uid().unwrap_or_default();
     let mut secret = None;
     if live.is_none() {
-        let made = kept.complete(names, &BTreeMap::new())?;
+        let made = kept.complete(&BTreeMap::new(), of)?;
         let body = Secret {
             metadata: ObjectMeta {
                 name: Some(kept.name.clone()),
@@ -177,7 +182,7 @@ async fn keep(
     let labelled =
         secret.labels().get("app.kubernetes.io/managed-by").map(String::as_str) == Some(MANAGER);
     let mut values = content(secret);
-    let missing = kept.complete(names, &values)?;
+    let missing = kept.complete(&values, of)?;
     if missing.is_empty() && labelled {
         memory.kept.insert(kept.name.clone(), (version, values.clone()));
         return Ok(values);

@@ -45,6 +45,20 @@ impl Kind {
         Self::Ingress,
     ];
 
+    /// Whether a manifest may ask for one and later no longer. The others go
+    /// with their `PushCluster`, and the operator has no right to delete them.
+    pub fn comes_and_goes(self) -> bool {
+        matches!(
+            self,
+            Self::ConfigMap
+                | Self::Secret
+                | Self::NetworkPolicy
+                | Self::Ingress
+                | Self::HttpRoute
+                | Self::PodMonitor
+        )
+    }
+
     /// Its name in manifests.
     pub fn name(self) -> &'static str {
         self.parts().2

@@ -9,7 +9,7 @@ use kube::{Resource as _, ResourceExt as _};
 use serde_json::{Value, json};
 
 use super::kinds::Kind;
-use super::names::{ACCEPTING, BOOT, DELETION_COST, GATEWAY, MANAGER, NUDGED};
+use super::names::{ACCEPTING, BOOT, DELETION_COST, GATEWAY, LOADED, MANAGER, NATS, NUDGED};
 use crate::hash;
 
 /// Who may write into objects without being reported: the parts of Kubernetes
@@ -71,7 +71,16 @@ pub struct Workload {
     pub claim_size: Option<String>,
 }
 
-/// A gateway's pod.
+/// What runs in a pod.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// A gateway.
+    Gateway,
+    /// A server of managed NATS.
+    Nats,
+}
+
+/// A pod of a gateway or a NATS server.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct PodLive {
     /// Its name.
@@ -96,6 +105,8 @@ pub struct PodLive {
     pub restarts: i32,
     /// The file that its mounts should have by now.
     pub nudged: Option<String>,
+    /// What a NATS server was seen to use.
+    pub loaded: Option<String>,
     /// When it was started, in seconds since 1970.
     pub started: Option<i64>,
 }
@@ -225,13 +236,15 @@ fn leaves(fields: &Value, path: &str, paths: &mut Vec<String>) {
 // === impl PodLive ===
 
 impl PodLive {
-    /// Reduces a pod; none if it is not a gateway's. With the name of its
-    /// `PushCluster`.
-    pub fn reduce(pod: &Pod) -> Option<(String, Self)> {
+    /// Reduces a pod; none if it is neither a gateway's nor a NATS server's.
+    /// With the name of its `PushCluster`.
+    pub fn reduce(pod: &Pod) -> Option<(String, Role, Self)> {
         let labels = pod.labels();
-        if labels.get("app.kubernetes.io/name").map(String::as_str) != Some(GATEWAY) {
-            return None;
-        }
+        let role = match labels.get("app.kubernetes.io/name").map(String::as_str) {
+            Some(GATEWAY) => Role::Gateway,
+            Some(NATS) => Role::Nats,
+            _ => return None,
+        };
         let cluster = labels.get("app.kubernetes.io/instance")?.clone();
         let status = pod.status.clone().unwrap_or_default();
         let container = status.container_statuses.as_ref().and_then(|all| all.first());
@@ -277,6 +290,7 @@ impl PodLive {
         };
         Some((
             cluster,
+            role,
             Self {
                 name: pod.name_any(),
                 uid: pod.uid().unwrap_or_default(),
@@ -289,6 +303,7 @@ impl PodLive {
                 problem,
                 restarts,
                 nudged: pod.annotations().get(NUDGED).cloned(),
+                loaded: pod.annotations().get(LOADED).cloned(),
                 started: status.start_time.map(|time| time.0.as_second()),
             },
         ))

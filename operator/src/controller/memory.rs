@@ -27,6 +27,10 @@ pub struct Memory {
     pub asked: Option<Instant>,
     /// Gateways' pods when all was as it should be, and the Deployment then.
     pub settled: Option<(String, Vec<String>)>,
+    /// The same of NATS servers: the StatefulSet then, and each pod's identity.
+    pub servers_settled: Option<(String, BTreeMap<String, String>)>,
+    /// NATS servers that don't use yet what they should.
+    pub servers: BTreeMap<String, Behind>,
     /// The status as it was last written, and when.
     pub status: Option<(PushClusterStatus, Instant)>,
     /// Failures in a row.
@@ -35,6 +39,19 @@ pub struct Memory {
     pub claims: Option<String>,
     /// What was said in Events and still holds, by reason and text.
     pub said: HashSet<(&'static str, String)>,
+}
+
+/// A NATS server that does not use yet what it should.
+#[derive(Clone, Debug)]
+pub struct Behind {
+    /// Since when that is known.
+    pub since: Instant,
+    /// When it was last asked.
+    pub asked: Instant,
+    /// When its pod was last changed so that Kubernetes mounts what is new.
+    pub nudged: Option<Instant>,
+    /// What went wrong.
+    pub trouble: Option<String>,
 }
 
 /// What was applied last.

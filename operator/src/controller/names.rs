@@ -10,6 +10,11 @@ use crate::crd::PushCluster;
 pub const MANAGER: &str = "push-operator";
 /// Selects everything that the operator makes.
 pub const OWNED_SELECTOR: &str = "app.kubernetes.io/managed-by=push-operator";
+/// Selects that, and what the chart makes.
+pub const PART_SELECTOR: &str = "app.kubernetes.io/part-of=pushcluster";
+/// Name of a `ConfigMap`: an operator of its own looks after the namespace, and
+/// one that looks after all of them leaves it alone.
+pub const SCOPE: &str = "push-operator-scope";
 /// Annotation of a `PushCluster`: `disabled` makes the operator leave it alone.
 pub const RECONCILE: &str = "pushcluster.io/reconcile";
 /// Label of a gateway's pod: `true` while the client Service sends it new clients.
@@ -21,6 +26,12 @@ pub const SECRETS: &str = "pushcluster.io/secrets";
 /// Annotation of the Secret `<name>-config`: what the stream's settings follow
 /// from, and the generation that they have.
 pub const STREAM: &str = "pushcluster.io/stream";
+/// Annotation of the StatefulSet of managed NATS: how far it is on its way to
+/// TLS; see [`super::plan::Wire`].
+pub const WIRE: &str = "pushcluster.io/tls";
+/// Annotation of a NATS server's pod: the configuration and the certificate that
+/// it was seen to use.
+pub const LOADED: &str = "pushcluster.io/loaded";
 /// Annotation of a pod: the file that its mounts should have by now.
 pub const NUDGED: &str = "pushcluster.io/config";
 /// Annotation of a pod: which pod a scale-down takes first.
@@ -99,6 +110,44 @@ impl Names {
     /// The Secret that gateways share.
     pub fn internal(&self) -> String {
         self.with("internal")
+    }
+
+    /// The Secret with the authority of all certificates.
+    pub fn ca(&self) -> String {
+        self.with("ca")
+    }
+
+    /// The Secret with the NATS servers' certificate.
+    pub fn nats_tls(&self) -> String {
+        self.with("nats-tls")
+    }
+
+    /// The Secret with the certificate that gateways show each other.
+    pub fn peer_tls(&self) -> String {
+        self.with("peer-tls")
+    }
+
+    /// The name in that certificate: nothing answers to it in DNS, and no
+    /// other certificate of the authority has it.
+    pub fn peer_host(&self) -> String {
+        format!("{}.{}.peers.pushcluster.io", self.name, self.namespace)
+    }
+
+    /// All names under which a NATS server is reached.
+    pub fn nats_hosts(&self) -> Vec<String> {
+        let service = self.nats();
+        let host = self.host(&service);
+        vec![
+            host.clone(),
+            format!("*.{host}"),
+            service.clone(),
+            format!("{service}.{}", self.namespace),
+            // What the Kubernetes cluster is called nearly everywhere.
+            format!("{host}.cluster.local"),
+            format!("*.{host}.cluster.local"),
+            // `kubectl port-forward`
+            "localhost".to_owned(),
+        ]
     }
 
     /// The Secret with the part of the configuration that reloads.

@@ -6,7 +6,8 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1::{LocalObjectReference, ResourceRequirements};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 
-use super::names::Names;
+use super::live::Live;
+use super::names::{Names, WIRE};
 use crate::crd::{
     CredentialsKind, CredentialsRef, NatsTls, PullPolicy, PushClusterSpec, Retention, SecretKey,
 };
@@ -88,6 +89,42 @@ pub struct ManagedPlan {
     pub retention: Retention,
     /// What the container may use.
     pub resources: ResourceRequirements,
+    /// How far it is on its way to TLS.
+    pub wire: Wire,
+    /// Whether clients may connect without TLS.
+    pub plaintext: bool,
+    /// Names of what servers read again when they are told to: configuration,
+    /// certificate, authorities.
+    pub loaded: Loaded,
+}
+
+/// What a NATS server should be seen to use.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Loaded {
+    /// Changes with everything that servers read again when they are told to.
+    pub hash: String,
+    /// Seconds since 1970 until which the certificate holds.
+    pub until: i64,
+    /// Whether servers speak TLS to each other.
+    pub routes: bool,
+    /// Whether clients must.
+    pub clients: bool,
+}
+
+/// How far managed NATS is on its way to TLS. Servers that were made before
+/// there was TLS can't speak it to each other one after the other: half a
+/// cluster would not find the other half.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Wire {
+    /// Everything is encrypted from the first day on.
+    #[default]
+    Encrypted,
+    /// Made without TLS: servers are renewed one by one, and then offer it to
+    /// clients; among each other they go on as before.
+    Upgrading,
+    /// All of them were: each is told to encrypt routes too, which they take
+    /// without a restart.
+    Upgraded,
 }
 
 /// NATS servers that are there already.
@@ -118,6 +155,42 @@ pub struct ConfigPlan {
     /// What a gateway of the operator's own version reports once it has
     /// loaded all of it.
     pub expected_hash: Option<String>,
+}
+
+// === impl Wire ===
+
+impl Wire {
+    /// As it is remembered at the StatefulSet.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Encrypted => "encrypted",
+            Self::Upgrading => "upgrading",
+            Self::Upgraded => "upgraded",
+        }
+    }
+
+    /// Where it goes from what is there: `servers` is the StatefulSet, if there
+    /// is one.
+    pub fn next(servers: Option<&Live>) -> Self {
+        let Some(servers) = servers else { return Self::Encrypted };
+        let renewed = servers.workload.as_ref().is_some_and(|all| {
+            all.observed
+                && all.replicas == all.wanted
+                && all.updated == all.wanted
+                && all.ready == all.wanted
+        });
+        match servers.annotations.get(WIRE).map(String::as_str) {
+            Some("encrypted") => Self::Encrypted,
+            Some("upgraded") => Self::Upgraded,
+            Some("upgrading") if renewed => Self::Upgraded,
+            _ => Self::Upgrading,
+        }
+    }
+
+    /// Whether servers speak TLS to each other.
+    pub fn routes(self) -> bool {
+        self != Self::Upgrading
+    }
 }
 
 // === impl Plan ===
@@ -153,7 +226,7 @@ impl Plan {
             NatsPlan::Managed(managed) => {
                 let servers: Vec<_> = self
                     .nats_hosts(managed)
-                    .map(|host| format!("nats://{host}:{}", super::names::port::NATS))
+                    .map(|host| format!("tls://{host}:{}", super::names::port::NATS))
                     .collect();
                 servers.join(",")
             }

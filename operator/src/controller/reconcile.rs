@@ -4,8 +4,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use k8s_openapi::api::core::v1::Pod;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
-use k8s_openapi::jiff::Timestamp;
 use kube::api::{Api, DynamicObject, Patch, PatchParams};
 use kube::runtime::controller::Action;
 use kube::{Resource as _, ResourceExt as _};
@@ -20,17 +18,24 @@ use super::kinds::Kind;
 use super::memory::Memory;
 use super::names::{ACCEPTING, DELETION_COST, MANAGER, NUDGED, Names, RECONCILE};
 use super::plan::Plan;
-use super::status::{self, View};
+use super::servers;
+use super::status;
 use super::validate::{Invalid, validate};
-use super::world::World;
-use crate::crd::{PushCluster, PushClusterStatus, SecretKey};
-use crate::events::{self, Say};
+use crate::crd::{PushCluster, SecretKey};
+
+mod report;
+
+use report::{now, report, unreadable, write};
 
 #[cfg(test)]
 mod tests;
 
 /// Without any reason to, each is looked at so often.
 const RESYNC: Duration = Duration::from_mins(10);
+
+/// One in a namespace that has an operator of its own is looked at again: that
+/// one may go.
+const SOMEBODY_ELSES: Duration = Duration::from_mins(1);
 
 /// Why a look at one failed. It is looked at again, ever more rarely.
 #[derive(Debug, thiserror::Error)]
@@ -74,6 +79,11 @@ pub async fn reconcile(
     if object.meta().deletion_timestamp.is_some() {
         // Everything goes with its owner.
         return Ok(Action::await_change());
+    }
+    if context.everywhere && context.world.is_somebody_elses(&names.namespace) {
+        tracing::debug!(cluster = %names, "an operator of its own looks after this namespace");
+        context.forget(|other| *other != names);
+        return Ok(Action::requeue(SOMEBODY_ELSES));
     }
     let started = Instant::now();
     let mut memory = context.take(&names, &uid);
@@ -157,6 +167,7 @@ async fn look(
     let pods = context.world.pods(&names);
     let outcome = apply::apply(context, &plan, &desired, &pods, memory).await;
     steer(context, &plan, memory).await;
+    servers::keep_loaded(context, &plan, &found, memory).await;
     nudge(context, &plan, &pods, memory).await;
     report(context, &cluster, Ok(&plan), &outcome, capable, memory).await?;
 
@@ -234,16 +245,15 @@ async fn steer(context: &Context, plan: &Plan, memory: &Memory) {
 /// only where a gateway says that it has another.
 async fn nudge(context: &Context, plan: &Plan, pods: &[super::live::PodLive], memory: &Memory) {
     let Some(expected) = &plan.config.expected_hash else { return };
-    let file = crate::hash::short(plan.config.file.as_bytes());
     let late = pods.iter().filter(|pod| {
         !pod.deleting
             && pod.boot.as_ref() == Some(&plan.config.boot_hash)
-            && pod.nudged.as_ref() != Some(&file)
+            && pod.nudged.as_ref() != Some(expected)
             && matches!(memory.gateways.get(&pod.name), Some(gateways::Seen::Status(status))
                 if status.version == status::VERSION && status.config_hash != *expected)
     });
     for pod in late {
-        let patch = json!({"metadata": {"annotations": {NUDGED: file}}});
+        let patch = json!({"metadata": {"annotations": {NUDGED: expected}}});
         patch_pod(context, &plan.names, &pod.name, &patch).await;
     }
 }
@@ -255,158 +265,4 @@ async fn patch_pod(context: &Context, names: &Names, pod: &str, patch: &Value) {
     if let Err(error) = api.patch_metadata(pod, &params, &Patch::Merge(patch)).await {
         tracing::warn!(cluster = %names, pod, "the pod cannot be labelled: {}", apply::words(&error));
     }
-}
-
-/// Writes the status, and says in Events what a person must know.
-async fn report(
-    context: &Context,
-    cluster: &PushCluster,
-    plan: Result<&Plan, &Invalid>,
-    outcome: &Outcome,
-    capable: Capable,
-    memory: &mut Memory,
-) -> Result<(), ReconcileError> {
-    let names = Names::of(cluster);
-    let workload = |kind, name: &str| {
-        let live = context.world.get(kind, &names.namespace, name)?;
-        live.workload.filter(|_| live.owner == cluster.uid())
-    };
-    let pods = context.world.pods(&names);
-    let fingerprint = context
-        .world
-        .get(Kind::Deployment, &names.namespace, &names.name)
-        .map(|live| live.fingerprint)
-        .unwrap_or_default();
-    let gone = gone(memory.settled.as_ref(), &fingerprint, &pods);
-    let now = now();
-    let view = View {
-        cluster,
-        plan,
-        gateways: workload(Kind::Deployment, &names.name),
-        servers: workload(Kind::StatefulSet, &names.nats()),
-        pods: &pods,
-        seen: &memory.gateways,
-        gone: &gone,
-        outcome,
-        failed: None,
-        capable,
-        now: now.0.as_second(),
-    };
-    let status = status::status(&view, &now);
-    let said = events::all(cluster, &view, &status);
-    if status::is_settled(&status) {
-        let all = pods.iter().filter(|pod| !pod.deleting).map(|pod| pod.name.clone());
-        memory.settled = Some((fingerprint, all.collect()));
-    }
-    say(context, cluster, said, memory).await;
-    write(context, cluster, status, memory).await
-}
-
-/// Pods that were there when all was well, and are no more although nothing of
-/// the Deployment has changed.
-fn gone(
-    settled: Option<&(String, Vec<String>)>,
-    fingerprint: &str,
-    pods: &[super::live::PodLive],
-) -> Vec<String> {
-    let Some((_, names)) = settled.filter(|(before, _)| before == fingerprint) else {
-        return Vec::new();
-    };
-    let stays = |name: &String| pods.iter().any(|pod| pod.name == *name && !pod.deleting);
-    names.iter().filter(|name| !stays(name)).cloned().collect()
-}
-
-async fn say(context: &Context, cluster: &PushCluster, said: Vec<Say>, memory: &mut Memory) {
-    memory
-        .said
-        .retain(|(reason, note)| said.iter().any(|say| say.reason == *reason && say.note == *note));
-    let reference = cluster.object_ref(&());
-    for say in said {
-        if !memory.said.insert((say.reason, say.note.clone())) {
-            continue;
-        }
-        if let Err(error) = context.recorder.publish(&say, &reference).await {
-            tracing::warn!("an Event cannot be written: {}", apply::words(&error));
-        }
-    }
-}
-
-/// Writes a status if it is news.
-async fn write(
-    context: &Context,
-    cluster: &PushCluster,
-    mut status: PushClusterStatus,
-    memory: &mut Memory,
-) -> Result<(), ReconcileError> {
-    let written = memory.status.as_ref().map(|(status, when)| (status.clone(), when.elapsed()));
-    let (before, since) = written
-        .or_else(|| Some((cluster.status.clone()?, Duration::MAX)))
-        .unwrap_or((PushClusterStatus::default(), Duration::MAX));
-    // Transition times follow what was written last, not what a watch has shown.
-    keep_times(&before.conditions, &mut status.conditions);
-    if !status::is_news(&before, &mut status, since) {
-        return Ok(());
-    }
-    let names = Names::of(cluster);
-    let api: Api<PushCluster> = Api::namespaced(context.client.clone(), &names.namespace);
-    let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
-    context.metrics.request_of("patch", "PushCluster");
-    match api.patch_status(&names.name, &params, &Patch::Merge(json!({"status": status}))).await {
-        Ok(_) => {}
-        // Deleted in between.
-        Err(kube::Error::Api(answer)) if answer.code == 404 => return Ok(()),
-        Err(error) => return Err(ReconcileError::Status(error)),
-    }
-    memory.status = Some((status, Instant::now()));
-    Ok(())
-}
-
-fn keep_times(before: &[Condition], now: &mut [Condition]) {
-    for condition in now {
-        if let Some(old) =
-            before.iter().find(|old| old.type_ == condition.type_ && old.status == condition.status)
-        {
-            condition.last_transition_time = old.last_transition_time.clone();
-        }
-    }
-}
-
-/// A manifest that this version can't read: only its status is touched.
-async fn unreadable(
-    context: &Context,
-    object: &DynamicObject,
-    memory: &mut Memory,
-    message: &str,
-) -> Result<(), ReconcileError> {
-    let names =
-        Names { namespace: object.namespace().unwrap_or_default(), name: object.name_any() };
-    let message = format!(
-        "the manifest cannot be read: {message}; is the operator older than the definition?"
-    );
-    tracing::warn!(cluster = %names, "{message}");
-    let condition = Condition {
-        type_: "Ready".to_owned(),
-        status: "False".to_owned(),
-        reason: "InvalidManifest".to_owned(),
-        message,
-        last_transition_time: now(),
-        observed_generation: object.meta().generation,
-    };
-    let status = json!({"observedGeneration": object.meta().generation, "conditions": [condition]});
-    let resource = World::clusters();
-    let api: Api<DynamicObject> =
-        Api::namespaced_with(context.client.clone(), &names.namespace, &resource);
-    let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
-    memory.status = None;
-    context.metrics.request_of("patch", "PushCluster");
-    api.patch_status(&names.name, &params, &Patch::Merge(json!({"status": status})))
-        .await
-        .map_err(ReconcileError::Status)?;
-    Ok(())
-}
-
-fn now() -> Time {
-    // Kubernetes keeps whole seconds.
-    let now = Timestamp::now();
-    Time(Timestamp::from_second(now.as_second()).unwrap_or(now))
 }

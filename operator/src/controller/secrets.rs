@@ -8,8 +8,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::json;
 
+use super::certificates::{self, CertificateError, Pair};
 use super::config::KEYS_FILE;
 use super::names::{Names, port};
+use super::plan::Wire;
 use crate::crd::{CredentialsKind, PushClusterSpec, SecretKey};
 use crate::hash;
 
@@ -21,6 +23,12 @@ pub const ADMIN_TOKEN: &str = "admin-token";
 pub const NATS_ROUTE: &str = "nats-route";
 /// Key of `<name>-internal`: the system account's password.
 pub const NATS_SYSTEM: &str = "nats-system";
+/// Key of a certificate.
+pub const CERTIFICATE: &str = "tls.crt";
+/// Key of its key.
+pub const CERTIFICATE_KEY: &str = "tls.key";
+/// Key of the certificates of those who are trusted.
+pub const BUNDLE: &str = "ca.crt";
 
 /// A Secret that the operator makes once and keeps.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,6 +52,36 @@ pub enum KeptKind {
     NatsGateway,
     /// How apps do.
     NatsApp,
+    /// Who signs the certificates.
+    Authority,
+    /// The NATS servers' certificate.
+    NatsCertificate,
+    /// The certificate that gateways show each other.
+    PeerCertificate,
+}
+
+/// What a kept Secret's content follows from, beside what is there.
+#[derive(Clone, Copy, Debug)]
+pub struct Circumstances<'a> {
+    /// Of whom.
+    pub names: &'a Names,
+    /// The kept Secrets before it in the list.
+    pub others: &'a BTreeMap<SecretKey, String>,
+    /// How far managed NATS is on its way to TLS.
+    pub wire: Wire,
+    /// Seconds since 1970.
+    pub now: i64,
+}
+
+/// Why a Secret's content can't be made.
+#[derive(Debug, thiserror::Error)]
+pub enum MakeError {
+    /// No randomness.
+    #[error(transparent)]
+    Random(#[from] NoRandomness),
+    /// No certificate.
+    #[error(transparent)]
+    Certificate(#[from] CertificateError),
 }
 
 /// A key of a Secret that the manifest refers to.
@@ -74,10 +112,14 @@ pub fn kept(spec: &PushClusterSpec, names: &Names) -> Vec<Kept> {
         let keys = vec!["key", KEYS_FILE];
         all.push(Kept { name: names.api_key(), keys, kind: KeptKind::ApiKey });
     }
+    let pair = || vec![CERTIFICATE, CERTIFICATE_KEY, BUNDLE];
+    all.push(Kept { name: names.ca(), keys: pair(), kind: KeptKind::Authority });
+    all.push(Kept { name: names.peer_tls(), keys: pair(), kind: KeptKind::PeerCertificate });
     if managed {
+        all.push(Kept { name: names.nats_tls(), keys: pair(), kind: KeptKind::NatsCertificate });
         let keys = vec!["username", "password"];
         all.push(Kept { name: names.nats_gateway(), keys, kind: KeptKind::NatsGateway });
-        let keys = vec!["url", "username", "password"];
+        let keys = vec!["url", "username", "password", BUNDLE];
         all.push(Kept { name: names.nats_app(), keys, kind: KeptKind::NatsApp });
     }
     all
@@ -131,12 +173,13 @@ pub fn references(spec: &PushClusterSpec) -> Vec<Reference> {
 // === impl Kept ===
 
 impl Kept {
-    /// What is missing in what is there, made anew. Keys that are there stay.
+    /// What is missing in what is there, or has had its time, made anew. All
+    /// else stays.
     pub fn complete(
         &self,
-        names: &Names,
         there: &BTreeMap<String, String>,
-    ) -> Result<BTreeMap<String, String>, NoRandomness> {
+        of: &Circumstances<'_>,
+    ) -> Result<BTreeMap<String, String>, MakeError> {
         let lacks = |key: &str| there.get(key).is_none_or(String::is_empty);
         let mut made = BTreeMap::new();
         match self.kind {
@@ -165,14 +208,102 @@ impl Kept {
                 if lacks("username") {
                     made.insert("username".to_owned(), user.to_owned());
                 }
-                if self.kind == KeptKind::NatsApp && lacks("url") {
-                    let url = format!("nats://{}:{}", names.host(&names.nats()), port::NATS);
-                    made.insert("url".to_owned(), url);
+                if self.kind == KeptKind::NatsApp {
+                    made.extend(way_in(there, of));
                 }
+            }
+            KeptKind::Authority => made.extend(authority(there, of)?),
+            KeptKind::NatsCertificate => {
+                made.extend(certificate(there, &of.names.nats_hosts(), of)?);
+            }
+            KeptKind::PeerCertificate => {
+                made.extend(certificate(there, &[of.names.peer_host()], of)?);
             }
         }
         Ok(made)
     }
+}
+
+// === impl Circumstances ===
+
+impl Circumstances<'_> {
+    fn value(&self, name: String, key: &str) -> &str {
+        let at = SecretKey { name, key: key.to_owned() };
+        self.others.get(&at).map_or("", String::as_str)
+    }
+}
+
+/// Where apps find NATS, and whom they trust there.
+fn way_in(there: &BTreeMap<String, String>, of: &Circumstances<'_>) -> BTreeMap<String, String> {
+    let mut made = BTreeMap::new();
+    let url = |scheme| format!("{scheme}://{}:{}", of.names.host(&of.names.nats()), port::NATS);
+    let wanted = url(if of.wire == Wire::Upgrading { "nats" } else { "tls" });
+    let before = there.get("url").map_or("", String::as_str);
+    // Another one is a person's.
+    if before.is_empty() || (before != wanted && before == url("nats")) {
+        made.insert("url".to_owned(), wanted);
+    }
+    let bundle = of.value(of.names.nats_tls(), BUNDLE);
+    if there.get(BUNDLE).is_none_or(|before| before != bundle) {
+        made.insert(BUNDLE.to_owned(), bundle.to_owned());
+    }
+    made
+}
+
+fn pair(there: &BTreeMap<String, String>) -> Pair {
+    let value = |key: &str| there.get(key).cloned().unwrap_or_default();
+    Pair { certificate: value(CERTIFICATE), key: value(CERTIFICATE_KEY) }
+}
+
+/// The authority, and with it in the bundle those before it that still hold.
+fn authority(
+    there: &BTreeMap<String, String>,
+    of: &Circumstances<'_>,
+) -> Result<BTreeMap<String, String>, CertificateError> {
+    let mut made = BTreeMap::new();
+    let mut pair = pair(there);
+    if certificates::authority_is_due(&pair, of.now) {
+        pair = certificates::authority(&of.names.to_string(), of.now)?;
+        made.extend(written(&pair));
+    }
+    made.extend(bundle(&pair.certificate, there, of.now));
+    Ok(made)
+}
+
+/// A certificate for these hosts. Its own bundle is the authority's and what
+/// it had before: so an authority's Secret that is lost loses nobody's trust.
+fn certificate(
+    there: &BTreeMap<String, String>,
+    hosts: &[String],
+    of: &Circumstances<'_>,
+) -> Result<BTreeMap<String, String>, CertificateError> {
+    let value = |key| of.value(of.names.ca(), key).to_owned();
+    let authority = Pair { certificate: value(CERTIFICATE), key: value(CERTIFICATE_KEY) };
+    let mut made = bundle(&value(BUNDLE), there, of.now);
+    let trusted = made.get(BUNDLE).or_else(|| there.get(BUNDLE)).cloned().unwrap_or_default();
+    if certificates::certificate_is_due(&pair(there), hosts, &authority, &trusted, of.now) {
+        made.extend(written(&certificates::sign(&authority, hosts, of.now)?));
+    }
+    Ok(made)
+}
+
+/// A bundle that is not what it should be.
+fn bundle(first: &str, there: &BTreeMap<String, String>, now: i64) -> BTreeMap<String, String> {
+    let before = there.get(BUNDLE).map_or("", String::as_str);
+    let wanted = certificates::bundle(first, before, now).trim_end().to_owned();
+    if wanted == before {
+        return BTreeMap::new();
+    }
+    BTreeMap::from([(BUNDLE.to_owned(), wanted)])
+}
+
+fn written(pair: &Pair) -> BTreeMap<String, String> {
+    // As it is read again.
+    let text = |pem: &str| pem.replace("\r\n", "\n").trim_end().to_owned();
+    BTreeMap::from([
+        (CERTIFICATE.to_owned(), text(&pair.certificate)),
+        (CERTIFICATE_KEY.to_owned(), text(&pair.key)),
+    ])
 }
 
 /// 256 random bits. A letter comes first: nats-server takes a variable's

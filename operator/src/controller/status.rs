@@ -15,6 +15,8 @@ use crate::crd::{Endpoints, NatsStatus, PushCluster, PushClusterStatus, Secrets}
 
 mod conditions;
 
+pub use conditions::is_rolling;
+
 #[cfg(test)]
 mod tests;
 
@@ -40,10 +42,18 @@ pub struct View<'a> {
     pub servers: Option<Workload>,
     /// The gateways' pods.
     pub pods: &'a [PodLive],
+    /// The NATS servers' pods.
+    pub server_pods: &'a [PodLive],
     /// What gateways say.
     pub seen: &'a BTreeMap<String, Seen>,
     /// Pods that are gone although nobody asked for it.
     pub gone: &'a [String],
+    /// The same of NATS servers.
+    pub servers_gone: &'a [String],
+    /// NATS servers that don't use their newest certificate or configuration.
+    pub late: &'a [String],
+    /// The status as it was written last.
+    pub before: &'a PushClusterStatus,
     /// What came of applying the plan.
     pub outcome: &'a Outcome,
     /// What could not be read or made before that.
@@ -209,7 +219,7 @@ fn nats_url(plan: &Plan) -> String {
     match &plan.nats {
         NatsPlan::External(external) => external.url.clone(),
         NatsPlan::Managed(_) => {
-            format!("nats://{}:{}", plan.names.host(&plan.names.nats()), port::NATS)
+            format!("tls://{}:{}", plan.names.host(&plan.names.nats()), port::NATS)
         }
     }
 }

@@ -8,9 +8,10 @@ use k8s_openapi::api::core::v1::{LocalObjectReference, ResourceRequirements};
 use kube::{Resource as _, ResourceExt as _};
 
 use super::build;
+use super::certificates;
 use super::config::{self, KEYS_FILE, Refused, Source};
 use super::names::Names;
-use super::plan::{ExternalPlan, ImagePlan, ManagedPlan, NatsPlan, Plan};
+use super::plan::{ExternalPlan, ImagePlan, Loaded, ManagedPlan, NatsPlan, Plan, Wire};
 use super::secrets::{self, Reference};
 use crate::crd::{Nats, PushCluster, PushClusterSpec, SecretKey};
 use crate::hash;
@@ -38,6 +39,8 @@ pub struct Found {
     /// Size of the NATS servers' claims, once they are there: a StatefulSet's
     /// template can't change.
     pub claim_size: Option<String>,
+    /// How far managed NATS is on its way to TLS.
+    pub wire: Wire,
 }
 
 /// Why a manifest can't be carried out. What is there stays as it is.
@@ -132,6 +135,10 @@ pub fn validate(
     })?;
     plan.secrets_hash = secrets_hash(&plan, found);
     plan.nats_secrets_hash = nats_secrets_hash(&plan.names, found);
+    let loaded = plan.managed_nats().map(|managed| loaded(&plan, managed, found));
+    if let (NatsPlan::Managed(managed), Some(loaded)) = (&mut plan.nats, loaded) {
+        managed.loaded = loaded;
+    }
     Ok(plan)
 }
 
@@ -179,7 +186,29 @@ fn nats(spec: &PushClusterSpec, defaults: &Defaults, found: &Found) -> Result<Na
             .resources
             .as_ref()
             .map_or_else(ResourceRequirements::default, build::resources),
+        wire: found.wire,
+        // Apps that found it without TLS still can.
+        plaintext: managed.allow_plaintext.unwrap_or(found.wire != Wire::Encrypted),
+        loaded: Loaded::default(),
     }))
+}
+
+/// What servers should be seen to use once they have read it.
+fn loaded(plan: &Plan, managed: &ManagedPlan, found: &Found) -> Loaded {
+    let value = |key: &str| {
+        let at = SecretKey { name: plan.names.nats_tls(), key: key.to_owned() };
+        found.values.get(&at).map_or("", String::as_str)
+    };
+    let certificate = value(secrets::CERTIFICATE);
+    let text = [build::nats::config(plan, managed).as_str(), certificate, value(secrets::BUNDLE)]
+        .map(|text| hash::full(text.as_bytes()))
+        .concat();
+    Loaded {
+        hash: hash::short(text.as_bytes()),
+        until: certificates::look(certificate).map_or(0, |seen| seen.until),
+        routes: managed.wire.routes() && managed.replicas > 1,
+        clients: !managed.plaintext,
+    }
 }
 
 fn api_keys<'a>(spec: &PushClusterSpec, names: &Names, found: &'a Found) -> &'a str {

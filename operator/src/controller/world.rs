@@ -13,19 +13,22 @@ use kube::{Client, ResourceExt as _};
 use tokio::sync::mpsc;
 
 use super::kinds::Kind;
-use super::live::{Live, PodLive};
-use super::names::{GATEWAY, Names, OWNED_SELECTOR};
+use super::live::{Live, PodLive, Role};
+use super::names::{GATEWAY, NATS, Names, OWNED_SELECTOR, PART_SELECTOR, SCOPE};
 use crate::crd::PushCluster;
 
 /// What is there.
 #[derive(Debug, Default)]
 pub struct World {
     objects: Mutex<HashMap<Kind, Objects>>,
-    pods: Mutex<HashMap<Names, BTreeMap<String, PodLive>>>,
+    pods: Mutex<Pods>,
 }
 
 /// By namespace and name.
 type Objects = HashMap<(String, String), Live>;
+
+/// By their `PushCluster` and what they run, then by name.
+type Pods = HashMap<(Names, Role), BTreeMap<String, PodLive>>;
 
 /// Whom to look at again. Bounded: a watch that gets ahead waits.
 pub type Trigger = mpsc::Sender<Names>;
@@ -74,7 +77,22 @@ impl World {
 
     /// The gateways of one `PushCluster`.
     pub fn pods(&self, names: &Names) -> Vec<PodLive> {
-        self.all_pods().get(names).map(|pods| pods.values().cloned().collect()).unwrap_or_default()
+        self.pods_of(names, Role::Gateway)
+    }
+
+    /// The servers of its managed NATS.
+    pub fn servers(&self, names: &Names) -> Vec<PodLive> {
+        self.pods_of(names, Role::Nats)
+    }
+
+    fn pods_of(&self, names: &Names, role: Role) -> Vec<PodLive> {
+        let key = (names.clone(), role);
+        self.all_pods().get(&key).map(|pods| pods.values().cloned().collect()).unwrap_or_default()
+    }
+
+    /// Whether an operator of its own looks after this namespace.
+    pub fn is_somebody_elses(&self, namespace: &str) -> bool {
+        self.get(Kind::ConfigMap, namespace, SCOPE).is_some_and(|live| !live.deleting)
     }
 
     fn objects(&self) -> MutexGuard<'_, HashMap<Kind, Objects>> {
@@ -82,7 +100,7 @@ impl World {
         self.objects.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn all_pods(&self) -> MutexGuard<'_, HashMap<Names, BTreeMap<String, PodLive>>> {
+    fn all_pods(&self) -> MutexGuard<'_, Pods> {
         self.pods.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -96,7 +114,9 @@ impl World {
         trigger: Trigger,
         ready: mpsc::Sender<()>,
     ) {
-        let config = watcher::Config::default().labels(OWNED_SELECTOR);
+        // An operator of its own is told by an object that helm labels.
+        let selector = if kind == Kind::ConfigMap { PART_SELECTOR } else { OWNED_SELECTOR };
+        let config = watcher::Config::default().labels(selector);
         if kind == Kind::Secret {
             // Their content is not for a watch to carry.
             let api: Api<PartialObjectMeta<Secret>> = match namespace {
@@ -192,7 +212,7 @@ impl World {
         }
     }
 
-    /// Follows gateways' pods.
+    /// Follows pods of gateways and NATS servers.
     pub async fn follow_pods(
         &self,
         client: Client,
@@ -204,10 +224,10 @@ impl World {
             Some(namespace) => Api::namespaced(client, namespace),
             None => Api::all(client),
         };
-        let selector = format!("{OWNED_SELECTOR},app.kubernetes.io/name={GATEWAY}");
+        let selector = format!("{OWNED_SELECTOR},app.kubernetes.io/name in ({GATEWAY},{NATS})");
         let config = watcher::Config::default().labels(&selector);
         let mut stream = watch(api, config).default_backoff().boxed();
-        let mut fresh: Option<HashMap<Names, BTreeMap<String, PodLive>>> = None;
+        let mut fresh: Option<Pods> = None;
         while let Some(event) = stream.next().await {
             let mut wake = Vec::new();
             match event {
@@ -216,37 +236,37 @@ impl World {
                 }
                 Ok(Event::Init) => fresh = Some(HashMap::new()),
                 Ok(Event::InitApply(pod)) => {
-                    if let (Some(fresh), Some((names, live))) = (&mut fresh, reduce(&pod)) {
-                        fresh.entry(names).or_default().insert(live.name.clone(), live);
+                    if let (Some(fresh), Some((key, live))) = (&mut fresh, reduce(&pod)) {
+                        fresh.entry(key).or_default().insert(live.name.clone(), live);
                     }
                 }
                 Ok(Event::InitDone) => {
                     let fresh = fresh.take().unwrap_or_default();
-                    wake.extend(fresh.keys().cloned());
+                    wake.extend(fresh.keys().map(|(names, _)| names.clone()));
                     let before = std::mem::replace(&mut *self.all_pods(), fresh);
-                    wake.extend(before.into_keys());
+                    wake.extend(before.into_keys().map(|(names, _)| names));
                     let _ = ready.try_send(());
                 }
                 Ok(Event::Apply(pod)) => {
-                    if let Some((names, live)) = reduce(&pod) {
+                    if let Some((key, live)) = reduce(&pod) {
                         let mut all = self.all_pods();
-                        let pods = all.entry(names.clone()).or_default();
+                        let pods = all.entry(key.clone()).or_default();
                         if pods.get(&live.name) != Some(&live) {
                             pods.insert(live.name.clone(), live);
-                            wake.push(names);
+                            wake.push(key.0);
                         }
                     }
                 }
                 Ok(Event::Delete(pod)) => {
-                    if let Some((names, live)) = reduce(&pod) {
+                    if let Some((key, live)) = reduce(&pod) {
                         let mut all = self.all_pods();
-                        if let Some(pods) = all.get_mut(&names) {
+                        if let Some(pods) = all.get_mut(&key) {
                             pods.remove(&live.name);
                             if pods.is_empty() {
-                                all.remove(&names);
+                                all.remove(&key);
                             }
                         }
-                        wake.push(names);
+                        wake.push(key.0);
                     }
                 }
             }
@@ -259,9 +279,9 @@ impl World {
     }
 }
 
-fn reduce(pod: &Pod) -> Option<(Names, PodLive)> {
-    let (name, live) = PodLive::reduce(pod)?;
-    Some((Names { namespace: pod.namespace().unwrap_or_default(), name }, live))
+fn reduce(pod: &Pod) -> Option<((Names, Role), PodLive)> {
+    let (name, role, live) = PodLive::reduce(pod)?;
+    Some(((Names { namespace: pod.namespace().unwrap_or_default(), name }, role), live))
 }
 
 /// Whether somebody must look at it: not for its version alone.

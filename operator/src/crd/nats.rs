@@ -49,6 +49,8 @@ pub struct ManagedNats {
     pub storage: Option<Storage>,
     /// What each server's container may use.
     pub resources: Option<Resources>,
+    /// Whether clients may connect without TLS. Default: false; for servers that were made before there was TLS true, until it is set, so that apps can follow.
+    pub allow_plaintext: Option<bool>,
 }
 
 /// A NATS server's volume.

@@ -66,7 +66,7 @@ pub struct Endpoints {
 pub struct Secrets {
     /// A key of the HTTP API, in `key`.
     pub api_key: Option<String>,
-    /// How apps log in to managed NATS: `url`, `username`, `password`.
+    /// How apps log in to managed NATS: `url`, `username`, `password`, `ca.crt`.
     pub nats_app: Option<String>,
 }
 

@@ -40,7 +40,8 @@ impl Operator {
         let file = std::fs::File::create(&log).unwrap();
         let child = Command::new(binary())
             .env("KUBECONFIG", kubernetes.kubeconfig("operator"))
-            .args(["--lease-namespace", "default", "--identity", identity, "--listen", &listen])
+            .args(["--identity", identity, "--listen", &listen])
+            .args((!flags.contains(&"--lease-namespace")).then_some("--lease-namespace=default"))
             .args(flags)
             .stdin(Stdio::null())
             .stdout(Stdio::null())

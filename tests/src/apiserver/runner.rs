@@ -17,6 +17,8 @@ pub struct Suite {
     pub before: fn(&ApiServer),
     /// In this order.
     pub tests: &'static [Test],
+    /// A last one, of what all the others have done; run after all of them only.
+    pub last: Option<Test>,
 }
 
 // === impl Suite ===
@@ -26,17 +28,20 @@ impl Suite {
     pub fn main(&self) -> ExitCode {
         let words: Vec<String> = std::env::args().skip(1).collect();
         if words.iter().any(|word| word == "--list") {
-            for (name, _) in self.tests {
+            for (name, _) in self.tests.iter().chain(&self.last) {
                 println!("{name}: test");
             }
             return ExitCode::SUCCESS;
         }
         let filters: Vec<&String> = words.iter().filter(|word| !word.starts_with('-')).collect();
-        let chosen: Vec<&Test> = self
+        let mut chosen: Vec<&Test> = self
             .tests
             .iter()
             .filter(|(name, _)| filters.is_empty() || filters.iter().any(|f| name.contains(*f)))
             .collect();
+        if chosen.len() == self.tests.len() {
+            chosen.extend(&self.last);
+        }
         println!("\nrunning {} tests", chosen.len());
         if chosen.is_empty() {
             return ExitCode::SUCCESS;

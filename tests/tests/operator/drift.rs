@@ -62,10 +62,12 @@ const UNDONE: [Edit; 34] = [
 ];
 
 /// Objects that are deleted by hand.
-const DELETED: [&str; 6] = [
+const DELETED: [&str; 8] = [
     "deployment/live",
     "service/live",
     "secret/live-internal",
+    "secret/live-ca",
+    "secret/live-nats-tls",
     "serviceaccount/live",
     "configmap/live-nats",
     "poddisruptionbudget/live-nats",

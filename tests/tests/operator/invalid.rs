@@ -3,7 +3,7 @@
 use tests::apiserver::ApiServer;
 
 /// A spec, and what the refusal must name.
-const INVALID: [(&str, &str); 37] = [
+const INVALID: [(&str, &str); 38] = [
     ("{replicas: -1}", "spec.replicas"),
     ("{replicas: 2000}", "spec.replicas"),
     ("{replicas: many}", "spec.replicas"),
@@ -17,6 +17,7 @@ const INVALID: [(&str, &str); 37] = [
     ("{nats: {managed: {replicas: 1}, streamReplicas: 3}}", "spec.nats.streamReplicas"),
     ("{nats: {managed: {storage: {size: big}}}}", "spec.nats.managed.storage.size"),
     ("{nats: {managed: {storage: {retention: Perhaps}}}}", "spec.nats.managed.storage.retention"),
+    ("{nats: {managed: {allowPlaintext: perhaps}}}", "spec.nats.managed.allowPlaintext"),
     ("{nats: {streamReplicas: 2}}", "spec.nats.streamReplicas"),
     ("{nats: {external: {}}}", "spec.nats.external.url"),
     ("{nats: {external: {url: 'http://a'}}}", "spec.nats.external.url"),
@@ -71,7 +72,7 @@ const NAMES: [&str; 3] = ["1st", "a.b", "a-name-of-more-than-forty-letters-is-to
 const VALID: [&str; 9] = [
     "{}",
     "{replicas: 0}",
-    "{nats: {managed: {replicas: 1, storage: {size: 1Gi, className: ''}, resources: {requests: {cpu: 1, memory: 128Mi}}}}}",
+    "{nats: {managed: {replicas: 1, allowPlaintext: false, storage: {size: 1Gi, className: ''}, resources: {requests: {cpu: 1, memory: 128Mi}}}}}",
     "{nats: {external: {url: 'tls://a.example.com:4222,tls://b:4222', credentials: {type: UserPassword, secretRef: {name: nats}}, tls: {ca: {name: c, key: ca.crt}, clientCertificate: {name: d}}}}}",
     "{auth: {anonymous: true, jwt: {jwksUrl: 'https://id.example.com/jwks', issuer: i, audience: a, algorithms: [RS256]}, apiKeysSecret: {name: k}}}",
     "{gateway: {client: {allowedOrigins: ['*', 'https://a.example.com', 'http://localhost:3000']}, socketio: {recovery: off, pingInterval: 20s, namespaces: [/, /admin]}, log: {format: json}}}",

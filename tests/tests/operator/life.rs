@@ -1,7 +1,7 @@
 //! From a manifest to objects, and back to nothing.
 
 use base64::Engine as _;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tests::apiserver::{ApiServer, Operator};
 
 pub(super) fn manifest(name: &str, spec: &str) -> String {
@@ -65,6 +65,19 @@ pub(super) fn whole(kubernetes: &ApiServer) {
     assert!(kubernetes.get("whole", "statefulset/live-nats").is_some());
     let key = kubernetes.get("whole", "secret/live-api-key").unwrap();
     assert!(key["data"]["key"].as_str().is_some_and(|key| key.len() > 40));
+    // Apps find what they need to trust NATS; who signs is shown to nobody.
+    let text = |secret: &str, key: &str| {
+        let secret = kubernetes.get("whole", &format!("secret/{secret}")).unwrap();
+        let value = secret["data"][key].as_str().unwrap_or_default().to_owned();
+        let bytes = base64::engine::general_purpose::STANDARD.decode(value).unwrap();
+        String::from_utf8(bytes).unwrap()
+    };
+    assert_eq!(text("live-nats-app", "url"), "tls://live-nats.whole.svc:4222");
+    assert_eq!(text("live-nats-app", "ca.crt"), text("live-ca", "tls.crt"));
+    for secret in ["live-nats-tls", "live-peer-tls"] {
+        assert!(text(secret, "tls.crt").starts_with("-----BEGIN CERTIFICATE-----"), "{secret}");
+        assert_eq!(text(secret, "ca.crt"), text("live-ca", "tls.crt"), "{secret}");
+    }
     // What the manifest leaves open is written down: nobody but apps publishes.
     let file = file(kubernetes, "whole").unwrap();
     assert!(file.contains("clientPublish: false"), "{file}");
@@ -82,26 +95,106 @@ pub(super) fn whole(kubernetes: &ApiServer) {
     drop(operator);
 }
 
+/// Strangers' objects with names that a `PushCluster` called `live` needs.
+const STRANGERS: &str = r"
+apiVersion: v1
+kind: Service
+metadata: {name: live-api, labels: {whose: theirs}}
+spec: {ports: [{port: 99}]}
+---
+apiVersion: v1
+kind: ServiceAccount
+metadata: {name: live, labels: {whose: theirs}}
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: live-nats, labels: {whose: theirs}}
+---
+apiVersion: v1
+kind: Secret
+metadata: {name: live-config, labels: {whose: theirs}}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: live, labels: {whose: theirs}}
+spec:
+  replicas: 0
+  selector: {matchLabels: {a: b}}
+  template: {metadata: {labels: {a: b}}, spec: {containers: [{name: a, image: b}]}}
+---
+apiVersion: apps/v1
+kind: StatefulSet
+metadata: {name: live-nats, labels: {whose: theirs}}
+spec:
+  replicas: 0
+  serviceName: a
+  selector: {matchLabels: {a: b}}
+  template: {metadata: {labels: {a: b}}, spec: {containers: [{name: a, image: b}]}}
+---
+apiVersion: policy/v1
+kind: PodDisruptionBudget
+metadata: {name: live, labels: {whose: theirs}}
+spec: {maxUnavailable: 7, selector: {matchLabels: {a: b}}}
+---
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: live, labels: {whose: theirs}}
+spec: {podSelector: {matchLabels: {a: b}}}
+---
+apiVersion: networking.k8s.io/v1
+kind: Ingress
+metadata: {name: live, labels: {whose: theirs}}
+spec: {defaultBackend: {service: {name: a, port: {number: 1}}}}
+";
+
+/// The same as kubectl names them.
+const STRANGE: [&str; 9] = [
+    "service/live-api",
+    "serviceaccount/live",
+    "configmap/live-nats",
+    "secret/live-config",
+    "deployment/live",
+    "statefulset/live-nats",
+    "poddisruptionbudget/live",
+    "networkpolicy/live",
+    "ingress/live",
+];
+
 pub(super) fn stranger(kubernetes: &ApiServer) {
     let _operator = Operator::start(kubernetes, "stranger", &[]);
     kubernetes.namespace("stranger");
-    let theirs = "apiVersion: v1\nkind: Service\nmetadata: {name: live-api, labels: {whose: theirs}}\nspec: {ports: [{port: 99}]}\n";
-    kubernetes.apply("stranger", theirs);
-    let before = kubernetes.get("stranger", "service/live-api").unwrap();
-    kubernetes.apply("stranger", &manifest("live", "{}"));
+    kubernetes.apply("stranger", STRANGERS);
+    // What a controller writes into a status is no business of anybody's here.
+    let content = |object: &str| {
+        let object = kubernetes.get("stranger", object)?;
+        let meta = &object["metadata"];
+        Some(json!([
+            meta["uid"],
+            meta["labels"],
+            meta["ownerReferences"],
+            object["spec"],
+            object["data"]
+        ]))
+    };
+    let before = STRANGE.map(content);
+    kubernetes.apply("stranger", &manifest("live", "{ingress: {host: a.example.com}}"));
     let (status, _, message) = kubernetes.eventually("ResourceConflict", || {
         kubernetes.condition("stranger", "live", "ResourceConflict")
     });
     assert_eq!(status, "True");
-    assert!(message.contains("Service \"live-api\""), "{message}");
-    // The rest is there; theirs is as it was, to the last byte.
-    assert!(kubernetes.get("stranger", "deployment/live").is_some());
-    assert_eq!(kubernetes.get("stranger", "service/live-api").unwrap(), before);
+    for object in STRANGE {
+        let (kind, name) = object.split_once('/').unwrap();
+        let named = message.to_lowercase().contains(&format!("{kind} \"{name}\""));
+        assert!(named, "{object} is not in: {message}");
+    }
+    // The rest is there; theirs is as it was.
+    assert!(kubernetes.get("stranger", "service/live").is_some());
+    assert_eq!(STRANGE.map(content), before);
     kubernetes.must(&["delete", "-n", "stranger", "pushcluster/live", "--wait=true"]);
     kubernetes.eventually("the operator's objects to go", || {
-        kubernetes.get("stranger", "deployment/live").is_none().then_some(())
+        kubernetes.get("stranger", "service/live").is_none().then_some(())
     });
-    assert_eq!(kubernetes.get("stranger", "service/live-api").unwrap(), before);
+    assert_eq!(STRANGE.map(content), before);
 }
 
 pub(super) fn missing_secret(kubernetes: &ApiServer) {
@@ -224,7 +317,7 @@ pub(super) fn paused(kubernetes: &ApiServer) {
 }
 
 /// Definitions as far as this test needs them; what is in them is not checked.
-const OPTIONAL: &str = r"
+const ROUTES: &str = r"
 apiVersion: apiextensions.k8s.io/v1
 kind: CustomResourceDefinition
 metadata:
@@ -234,19 +327,26 @@ spec:
   group: gateway.networking.k8s.io
   names: {kind: HTTPRoute, plural: httproutes, singular: httproute}
   scope: Namespaced
-  versions:
-  - name: v1
-    served: true
-    storage: true
-    schema: {openAPIV3Schema: {type: object, x-kubernetes-preserve-unknown-fields: true}}
+  VERSIONS
 ";
+const MONITORS: &str = r"
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {name: podmonitors.monitoring.coreos.com}
+spec:
+  group: monitoring.coreos.com
+  names: {kind: PodMonitor, plural: podmonitors, singular: podmonitor}
+  scope: Namespaced
+  VERSIONS
+";
+const VERSIONS: &str = "versions: [{name: v1, served: true, storage: true, schema: {openAPIV3Schema: {type: object, x-kubernetes-preserve-unknown-fields: true}}}]";
 
 pub(super) fn optional_kinds(kubernetes: &ApiServer) {
-    kubernetes.must_with(&["apply", "-f", "-"], OPTIONAL);
+    kubernetes.must_with(&["apply", "-f", "-"], &ROUTES.replace("VERSIONS", VERSIONS));
     kubernetes.eventually("the routes' definition to be served", || {
         kubernetes.kubectl(&["get", "httproutes", "-A"]).ok.then_some(())
     });
-    let _operator = Operator::start(kubernetes, "optional", &[]);
+    let operator = Operator::start(kubernetes, "optional", &[]);
     made(
         kubernetes,
         "optional",
@@ -260,9 +360,32 @@ pub(super) fn optional_kinds(kubernetes: &ApiServer) {
     assert_eq!(status, "False");
     assert!(message.contains("install the Prometheus operator"), "{message}");
 
+    // Another operator finds the route by its name; and by now there are
+    // monitors.
+    drop(operator);
+    kubernetes.must_with(&["apply", "-f", "-"], &MONITORS.replace("VERSIONS", VERSIONS));
+    kubernetes.eventually("the monitors' definition to be served", || {
+        kubernetes.kubectl(&["get", "podmonitors", "-A"]).ok.then_some(())
+    });
+    let operator = Operator::start(kubernetes, "optional-again", &[]);
+    kubernetes.eventually("the monitor", || kubernetes.get("optional", "podmonitor/live"));
+    drop(operator);
+    let _operator = Operator::start(kubernetes, "optional-at-last", &[]);
+    // They are not watched: by its first look it knows them.
+    kubernetes.must(&["scale", "-n", "optional", "push/live", "--replicas=4"]);
+    kubernetes.eventually("its first look", || {
+        let gateways = kubernetes.get("optional", "deployment/live")?;
+        (gateways["spec"]["replicas"] == 4).then_some(())
+    });
+    kubernetes.eventually("MonitoringReady", || {
+        let cluster = kubernetes.get("optional", "pushcluster/live")?;
+        (cluster["status"]["desiredReplicas"] == 4).then_some(())
+    });
+
     kubernetes.apply("optional", &manifest("live", "{}"));
-    kubernetes.eventually("the route to go", || {
-        kubernetes.get("optional", "httproute/live").is_none().then_some(())
+    kubernetes.eventually("route and monitor to go", || {
+        let there = |object| kubernetes.get("optional", object).is_some();
+        (!there("httproute/live") && !there("podmonitor/live")).then_some(())
     });
     kubernetes.eventually("MonitoringReady to go", || {
         kubernetes.condition("optional", "live", "MonitoringReady").is_none().then_some(())

@@ -19,7 +19,10 @@ use crate::crd::{PullPolicy, SecretKey};
 
 mod mounts;
 
-pub use mounts::{NATS_CA, NATS_CERT, NATS_CREDENTIALS, NATS_KEY};
+pub use mounts::{
+    ADMIN_TOKEN, API_KEYS, NATS_CA, NATS_CERT, NATS_CREDENTIALS, NATS_KEY, PEER_CA, PEER_CERT,
+    PEER_KEY,
+};
 
 /// Time that a rollout may stand still beyond what one gateway needs.
 const STALLED_AFTER: i32 = 600;
@@ -127,7 +130,8 @@ fn environment(plan: &Plan) -> Vec<EnvVar> {
     let pod_ip = pod::field("POD_IP", "status.podIP");
     let advertise = EnvVar {
         name: "PUSH_PEER_ADVERTISE".to_owned(),
-        value: Some(format!("$(POD_IP):{}", port::PEER)),
+        // Without a port, an IPv6 address needs no brackets.
+        value: Some("$(POD_IP)".to_owned()),
         ..EnvVar::default()
     };
     let secret = |(name, at): (&String, &SecretKey)| pod::secret(name, at.clone());

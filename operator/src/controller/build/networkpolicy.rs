@@ -22,17 +22,9 @@ pub fn enabled(plan: &Plan) -> bool {
 pub fn gateway(plan: &Plan) -> NetworkPolicy {
     let written = plan.spec.network_policy.clone().unwrap_or_default();
     let api_from = if written.api_from.is_empty() { vec![namespace()] } else { written.api_from };
-    let metrics_from = match (written.metrics_from.as_slice(), &plan.operator_namespace) {
-        // No list is everybody.
-        ([], _) => None,
-        (some, operator) => {
-            let operator = operator.as_ref().map(|name| NetworkPolicyPeer {
-                namespace_selector: Some(labelled("kubernetes.io/metadata.name", name)),
-                ..NetworkPolicyPeer::default()
-            });
-            Some(some.iter().cloned().chain(operator).collect())
-        }
-    };
+    // No list is everybody.
+    let metrics_from = (!written.metrics_from.is_empty())
+        .then(|| written.metrics_from.into_iter().chain(operator(plan)).collect());
     policy(
         plan,
         plan.names.name.clone(),
@@ -46,14 +38,15 @@ pub fn gateway(plan: &Plan) -> NetworkPolicy {
     )
 }
 
-/// The NATS servers': gateways and apps of the namespace, and each other.
+/// The NATS servers': gateways and apps of the namespace, each other, and the
+/// operator, which tells them to read a new certificate.
 pub fn nats(plan: &Plan) -> NetworkPolicy {
     policy(
         plan,
         plan.names.nats(),
         NATS,
         vec![
-            rule(port::NATS, Some(vec![namespace()])),
+            rule(port::NATS, Some([namespace()].into_iter().chain(operator(plan)).collect())),
             rule(port::NATS_ROUTE, Some(vec![pods(plan, NATS)])),
         ],
     )
@@ -85,6 +78,15 @@ fn rule(port: i32, from: Option<Vec<NetworkPolicyPeer>>) -> NetworkPolicyIngress
             end_port: None,
         }]),
     }
+}
+
+/// The operator, wherever it runs.
+fn operator(plan: &Plan) -> Option<NetworkPolicyPeer> {
+    let name = plan.operator_namespace.as_ref()?;
+    Some(NetworkPolicyPeer {
+        namespace_selector: Some(labelled("kubernetes.io/metadata.name", name)),
+        ..NetworkPolicyPeer::default()
+    })
 }
 
 /// Every pod of the namespace.

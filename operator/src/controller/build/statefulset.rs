@@ -7,17 +7,18 @@ use k8s_openapi::api::apps::v1::{
     StatefulSetUpdateStrategy,
 };
 use k8s_openapi::api::core::v1::{
-    ConfigMapVolumeSource, Container, EmptyDirVolumeSource, EnvVar, ExecAction, Lifecycle,
-    LifecycleHandler, PersistentVolumeClaim, PersistentVolumeClaimSpec, PodSpec, PodTemplateSpec,
-    Volume, VolumeMount, VolumeResourceRequirements,
+    ConfigMapVolumeSource, Container, EmptyDirVolumeSource, EnvVar, ExecAction, KeyToPath,
+    Lifecycle, LifecycleHandler, PersistentVolumeClaim, PersistentVolumeClaimSpec, PodSpec,
+    PodTemplateSpec, SecretVolumeSource, Volume, VolumeMount, VolumeResourceRequirements,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::configmap::NATS_CONF;
 use super::{meta, nats as conf, pod, select};
-use crate::controller::names::{NATS, SECRETS, port};
+use crate::controller::names::{NATS, SECRETS, WIRE, port};
 use crate::controller::plan::{ManagedPlan, Plan};
+use crate::controller::secrets;
 use crate::crd::{Retention, SecretKey};
 use crate::hash;
 
@@ -29,7 +30,10 @@ pub const CLAIM: &str = "data";
 /// The NATS servers.
 pub fn nats(plan: &Plan, managed: &ManagedPlan) -> StatefulSet {
     StatefulSet {
-        metadata: meta(plan, plan.names.nats(), NATS),
+        metadata: ObjectMeta {
+            annotations: Some(BTreeMap::from([(WIRE.to_owned(), managed.wire.name().to_owned())])),
+            ..meta(plan, plan.names.nats(), NATS)
+        },
         spec: Some(StatefulSetSpec {
             replicas: Some(managed.replicas),
             service_name: Some(plan.names.nats()),
@@ -64,7 +68,7 @@ pub fn nats(plan: &Plan, managed: &ManagedPlan) -> StatefulSet {
 }
 
 fn template(plan: &Plan, managed: &ManagedPlan) -> PodTemplateSpec {
-    let config = hash::short(conf::config(plan, managed).as_bytes());
+    let config = hash::short(conf::at_start(plan, managed).as_bytes());
     PodTemplateSpec {
         metadata: Some(ObjectMeta {
             labels: Some(plan.names.labels(NATS)),
@@ -95,6 +99,24 @@ fn template(plan: &Plan, managed: &ManagedPlan) -> PodTemplateSpec {
                     ..Volume::default()
                 },
                 Volume {
+                    name: "tls".to_owned(),
+                    secret: Some(SecretVolumeSource {
+                        secret_name: Some(plan.names.nats_tls()),
+                        default_mode: Some(0o440),
+                        optional: Some(false),
+                        items: Some(
+                            [secrets::CERTIFICATE, secrets::CERTIFICATE_KEY, secrets::BUNDLE]
+                                .map(|key| KeyToPath {
+                                    key: key.to_owned(),
+                                    path: key.to_owned(),
+                                    mode: None,
+                                })
+                                .into(),
+                        ),
+                    }),
+                    ..Volume::default()
+                },
+                Volume {
                     name: "run".to_owned(),
                     empty_dir: Some(EmptyDirVolumeSource::default()),
                     ..Volume::default()
@@ -106,8 +128,16 @@ fn template(plan: &Plan, managed: &ManagedPlan) -> PodTemplateSpec {
 }
 
 fn container(plan: &Plan, managed: &ManagedPlan) -> Container {
-    let mut args = vec!["-c".to_owned(), format!("/etc/nats/{NATS_CONF}")];
+    // What clients and servers tell each other: names, which certificates have.
+    let own = format!("$(POD_NAME).{}", plan.names.host(&plan.names.nats()));
+    let mut args = vec![
+        "-c".to_owned(),
+        format!("/etc/nats/{NATS_CONF}"),
+        "--client_advertise".to_owned(),
+        format!("{own}:{}", port::NATS),
+    ];
     if managed.replicas > 1 {
+        args.extend(["--cluster_advertise".to_owned(), format!("{own}:{}", port::NATS_ROUTE)]);
         let routes: Vec<_> = plan
             .nats_hosts(managed)
             .map(|host| format!("nats://route:$(ROUTE_PASSWORD)@{host}:{}", port::NATS_ROUTE))
@@ -156,6 +186,7 @@ fn container(plan: &Plan, managed: &ManagedPlan) -> Container {
         security_context: Some(pod::container_security()),
         volume_mounts: Some(vec![
             mount("config", "/etc/nats", true),
+            mount("tls", conf::TLS_DIR, true),
             mount("run", "/run/nats", false),
             mount(CLAIM, "/data", false),
         ]),

@@ -1,5 +1,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod tls;
+
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
@@ -7,10 +9,13 @@ use serde_json::{Value, json};
 use super::{Capable, all};
 use crate::controller::kinds::Kind;
 use crate::controller::names::Names;
-use crate::controller::plan::Plan;
-use crate::controller::secrets;
+use crate::controller::plan::{Plan, Wire};
+use crate::controller::secrets::{self, Circumstances};
 use crate::controller::validate::{Defaults, Found, Invalid, validate};
 use crate::crd::{PushCluster, SecretKey};
+
+/// When everything is made, in seconds since 1970.
+pub(crate) const NOW: i64 = 1_800_000_000;
 
 /// A manifest as the API server stores it.
 #[allow(clippy::needless_pass_by_value, reason = "it reads better where it is called")]
@@ -33,7 +38,9 @@ pub(crate) fn found(cluster: &PushCluster, users: &[(&str, &str, &str)]) -> Foun
     let mut found = Found::default();
     for kept in secrets::kept(&cluster.spec, &names) {
         found.secrets.push(kept.name.clone());
-        for (key, value) in kept.complete(&names, &BTreeMap::new()).unwrap() {
+        let others = found.values.clone();
+        let of = Circumstances { names: &names, others: &others, wire: Wire::Encrypted, now: NOW };
+        for (key, value) in kept.complete(&BTreeMap::new(), &of).unwrap() {
             found.values.insert(SecretKey { name: kept.name.clone(), key }, value);
         }
     }
@@ -186,7 +193,7 @@ fn passwords_are_nowhere_but_in_secrets() {
     for one in all(&plan, Capable::default()).unwrap() {
         let text = one.body.to_string();
         for (at, value) in &found.values {
-            if !matches!(at.key.as_str(), "username" | "url" | "keys.yaml") {
+            if !matches!(at.key.as_str(), "username" | "url" | "keys.yaml" | "tls.crt" | "ca.crt") {
                 assert!(
                     !text.contains(value.as_str()),
                     "{} shows {}/{}",
@@ -202,7 +209,7 @@ fn passwords_are_nowhere_but_in_secrets() {
 #[test]
 fn gateways_get_what_they_share_and_their_own_address() {
     let container = gateway(&plan(json!({})));
-    assert_eq!(variable(&container, "PUSH_PEER_ADVERTISE")["value"], "$(POD_IP):8082");
+    assert_eq!(variable(&container, "PUSH_PEER_ADVERTISE")["value"], "$(POD_IP)");
     let secret = &variable(&container, "PUSH_PEER_SECRET")["valueFrom"]["secretKeyRef"];
     assert_eq!(secret["name"], "live-internal");
     // A variable can only refer to one that stands before it.
@@ -215,7 +222,7 @@ fn managed_nats_is_a_cluster_of_three_or_one_alone() {
     let three = plan(json!({}));
     assert_eq!(three.stream_replicas, 3);
     let url = &three.config.boot["PUSH_RELAY_URL"];
-    assert!(url.starts_with("nats://live-nats-0.live-nats.shop.svc:4222,"), "{url}");
+    assert!(url.starts_with("tls://live-nats-0.live-nats.shop.svc:4222,"), "{url}");
     let servers = built(&three, Kind::StatefulSet, "live-nats");
     let args = servers["spec"]["template"]["spec"]["containers"][0]["args"].to_string();
     assert!(args.contains("--routes") && args.contains("live-nats-2.live-nats.shop.svc:6222"));

@@ -4,6 +4,7 @@ use serde_json::json;
 
 use crate::controller::build::tests::{cluster, found, plan_with};
 use crate::controller::validate::{Defaults, validate};
+use crate::crd::SecretKey;
 
 #[test]
 fn an_open_manifest_lets_everybody_in_and_only_apps_publish() {
@@ -51,7 +52,7 @@ fn a_gateway_would_take_it() {
     assert_eq!(plan.config.boot["PUSH_SOCKETIO_NAMESPACES"], r#"["/","/admin"]"#);
     assert_eq!(plan.config.from_secrets["PUSH_AUTH_JWT_PUBLIC_KEY"].name, "keys");
     assert!(!plan.config.boot.contains_key("PUSH_AUTH_JWT_PUBLIC_KEY"));
-    assert!(plan.config.file.contains("name: shop"));
+    assert!(!plan.config.file.contains("name: shop"), "keys have a file of their own");
 }
 
 #[test]
@@ -88,8 +89,12 @@ fn the_hash_is_what_a_gateway_would_report() {
         operator_namespace: None,
     };
     let config = validate(&cluster, &defaults, &found).unwrap().config;
-    let loaded =
+    let mut loaded =
         super::load(&config.boot, &config.from_secrets, &found.values, &config.file).unwrap();
+    // A gateway reads the keys from the file that it is told of.
+    assert_eq!(loaded.api.keys_file(), Some("/run/push/api/keys.yaml"));
+    let keys = SecretKey { name: "live-api-key".to_owned(), key: "keys.yaml".to_owned() };
+    loaded.api.keys = gateway_config::api_keys(found.values[&keys].as_bytes(), "keys").unwrap();
     assert_eq!(loaded.log.level, "debug");
     assert_eq!(config.expected_hash, Some(gateway::reload::config_hash(&loaded)));
 }

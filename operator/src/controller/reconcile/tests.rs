@@ -1,6 +1,8 @@
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::{backoff, gone};
+use super::backoff;
+use super::report::{gone, servers_gone};
 use crate::controller::live::PodLive;
 
 fn pods(names: &[(&str, bool)]) -> Vec<PodLive> {
@@ -28,4 +30,22 @@ fn failures_are_tried_again_ever_more_rarely() {
     assert_eq!(backoff(1), Duration::from_secs(1));
     assert_eq!(backoff(3), Duration::from_secs(4));
     assert_eq!(backoff(1_000), Duration::from_mins(2));
+}
+
+/// A NATS server that is made anew has its name again, and another identity.
+#[test]
+fn a_nats_server_made_anew_was_gone() {
+    let known = ["a", "b"].map(|name| (name.to_owned(), format!("{name}1")));
+    let settled = ("as it was".to_owned(), BTreeMap::from(known));
+    let pod = |name: &str, uid: &str, deleting: bool| PodLive {
+        name: name.to_owned(),
+        uid: uid.to_owned(),
+        deleting,
+        ..PodLive::default()
+    };
+    let all = [pod("a", "a1", false), pod("b", "b1", false)];
+    assert_eq!(servers_gone(Some(&settled), "as it was", &all), [""; 0]);
+    let anew = [pod("a", "a2", false), pod("b", "b1", true)];
+    assert_eq!(servers_gone(Some(&settled), "as it was", &anew), ["a", "b"]);
+    assert_eq!(servers_gone(Some(&settled), "another template", &anew), [""; 0]);
 }

@@ -4,6 +4,7 @@ use super::{Finding, VERSION, View, answers, nats_url};
 use crate::controller::gateways::Seen;
 use crate::controller::plan::Plan;
 use crate::controller::validate::Invalid;
+use crate::crd::PushClusterStatus;
 
 /// Seconds after which a gateway that does not answer is more than slow.
 const PATIENCE: i64 = 20;
@@ -86,12 +87,28 @@ fn progressing(view: &View<'_>) -> Finding {
             "all gateways are as the manifest wants them",
         );
     }
-    let mut message =
-        format!("{} of {} gateways are of the newest version", gateways.updated, plan.replicas);
+    // A rollout lasts until all is settled; a pod that dies, or another number of
+    // them, is none.
+    let rolling = is_rolling(view.before)
+        || (gateways.observed && gateways.updated > 0 && gateways.replicas > gateways.updated);
+    let (reason, mut message) = if rolling {
+        let message =
+            format!("{} of {} gateways are of the newest version", gateways.updated, plan.replicas);
+        ("RollingOut", message)
+    } else {
+        ("Adjusting", format!("{} of {} gateways are ready", gateways.ready, plan.replicas))
+    };
     if leaving > 0 {
         message = format!("{message}; {leaving} drain");
     }
-    Finding::new("Progressing", "True", "RollingOut", message)
+    Finding::new("Progressing", "True", reason, message)
+}
+
+/// Whether a status says that a rollout is under way.
+pub fn is_rolling(status: &PushClusterStatus) -> bool {
+    const REASONS: [&str; 3] = ["RollingOut", "RenewingNats", "Stalled"];
+    let all = &status.conditions;
+    all.iter().any(|one| one.type_ == "Progressing" && REASONS.contains(&one.reason.as_str()))
 }
 
 fn nats_ready(view: &View<'_>) -> Finding {
@@ -227,6 +244,7 @@ fn degraded(view: &View<'_>) -> Finding {
         add("NatsDegraded", missing.then_some(line).into_iter().collect());
         add("NatsDegraded", servers.failing.iter().cloned().collect());
     }
+    add("NatsBehind", view.late.to_vec());
     let foreign = &view.outcome.foreign;
     let line = format!(
         "fields that the operator does not set were set by others, and stay: {}; remove them, or put them into the manifest",

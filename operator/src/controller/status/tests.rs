@@ -16,6 +16,7 @@ use crate::controller::kinds::Kind;
 use crate::controller::live::{PodLive, Workload};
 use crate::controller::validate::Invalid;
 use crate::crd::PushClusterStatus;
+use crate::events::{self, Say};
 
 const URL: &str = "nats://nats.example.com:4222";
 
@@ -26,6 +27,9 @@ struct Scene {
     seen: BTreeMap<String, Seen>,
     outcome: Outcome,
     invalid: Option<Invalid>,
+    servers: Vec<PodLive>,
+    servers_gone: Vec<String>,
+    before: PushClusterStatus,
 }
 
 impl Scene {
@@ -56,6 +60,9 @@ impl Scene {
             pods,
             outcome: Outcome::default(),
             invalid: None,
+            servers: Vec::new(),
+            servers_gone: Vec::new(),
+            before: PushClusterStatus::default(),
         }
     }
 
@@ -67,6 +74,22 @@ impl Scene {
     }
 
     fn status(&self) -> PushClusterStatus {
+        self.look().0
+    }
+
+    /// The reasons of what is said now.
+    fn said(&self) -> Vec<&'static str> {
+        self.look().1.iter().map(|say| say.reason).collect()
+    }
+
+    /// A look, and what it says is what was written last.
+    fn goes_on(&mut self) -> Vec<&'static str> {
+        let (status, said) = self.look();
+        self.before = status;
+        said.iter().map(|say| say.reason).collect()
+    }
+
+    fn look(&self) -> (PushClusterStatus, Vec<Say>) {
         let plan = plan_with(json!({"nats": {"external": {"url": URL}}}), &[]).unwrap();
         let cluster = cluster(json!({"nats": {"external": {"url": URL}}}));
         let view = View {
@@ -75,14 +98,20 @@ impl Scene {
             gateways: Some(self.gateways.clone()),
             servers: None,
             pods: &self.pods,
+            server_pods: &self.servers,
             seen: &self.seen,
             gone: &[],
+            servers_gone: &self.servers_gone,
+            late: &[],
+            before: &self.before,
             outcome: &self.outcome,
             failed: None,
             capable: Capable::default(),
             now: 1_000,
         };
-        status(&view, &Time(Timestamp::UNIX_EPOCH))
+        let status = status(&view, &Time(Timestamp::UNIX_EPOCH));
+        let said = events::all(&cluster, &view, &status);
+        (status, said)
     }
 
     fn condition(&self, kind: &str) -> Condition {
@@ -220,4 +249,48 @@ fn connections_alone_are_news_only_now_and_then() {
     let mut now = PushClusterStatus { ready_replicas: 1, ..at(1_001) };
     assert!(is_news(&at(1_000), &mut now, Duration::from_mins(1)));
     assert_eq!(now.connections, 1_000);
+}
+
+#[test]
+fn a_rollout_begins_and_ends_once() {
+    let mut scene = Scene::well();
+    assert!(!scene.goes_on().iter().any(|reason| reason.starts_with("Rollout")));
+    // A new template: first nothing is known, then one new gateway is there.
+    scene.gateways.observed = false;
+    assert!(!scene.goes_on().contains(&"RolloutStarted"));
+    scene.gateways = Workload { observed: true, updated: 1, replicas: 4, ..scene.gateways };
+    assert!(scene.goes_on().contains(&"RolloutStarted"));
+    assert!(!scene.goes_on().contains(&"RolloutStarted"), "once");
+    scene.gateways = Workload { updated: 3, replicas: 3, ..scene.gateways };
+    scene.pods[0].deleting = true;
+    assert_eq!(scene.condition("Progressing").reason, "RollingOut", "the last one drains");
+    assert!(!scene.goes_on().contains(&"RolloutFinished"));
+    scene.pods[0].deleting = false;
+    assert!(scene.goes_on().contains(&"RolloutFinished"));
+    assert!(!scene.goes_on().contains(&"RolloutFinished"), "once");
+}
+
+/// Another number of gateways, or one that dies, is no rollout.
+#[test]
+fn a_lost_gateway_is_no_rollout() {
+    let mut scene = Scene::well();
+    scene.goes_on();
+    scene.gateways = Workload { ready: 2, updated: 2, replicas: 2, ..scene.gateways };
+    assert!(!scene.goes_on().contains(&"RolloutStarted"));
+    assert_eq!(scene.condition("Progressing").reason, "Adjusting");
+    scene.gateways = Workload { ready: 3, updated: 3, replicas: 3, ..scene.gateways };
+    assert!(!scene.goes_on().contains(&"RolloutFinished"));
+}
+
+#[test]
+fn a_nats_server_that_goes_is_named() {
+    let mut scene = Scene::well();
+    assert!(!scene.said().iter().any(|reason| reason.starts_with("NatsServer")));
+    scene.servers_gone = vec!["live-nats-1".to_owned()];
+    assert!(scene.said().contains(&"NatsServerGone"));
+    let restarted = PodLive { name: "live-nats-0".to_owned(), restarts: 2, ..PodLive::default() };
+    scene.servers = vec![restarted];
+    let (_, said) = scene.look();
+    let note = said.iter().find(|say| say.reason == "NatsServerRestarted").unwrap();
+    assert!(note.note.contains("live-nats-0 was started again, 2 times"), "{}", note.note);
 }

@@ -3,7 +3,9 @@
 use k8s_openapi::api::core::v1::{KeyToPath, SecretVolumeSource, Volume, VolumeMount};
 
 use crate::controller::build::secret::CONFIG_FILE;
+use crate::controller::config::KEYS_FILE;
 use crate::controller::plan::{NatsPlan, Plan};
+use crate::controller::secrets;
 use crate::crd::CredentialsKind;
 
 /// Where the part of the configuration that reloads is.
@@ -16,6 +18,17 @@ pub const NATS_CA: &str = "/run/push/nats-ca/ca.crt";
 pub const NATS_CERT: &str = "/run/push/nats-client/tls.crt";
 /// Its key.
 pub const NATS_KEY: &str = "/run/push/nats-client/tls.key";
+
+/// Keys of the HTTP API.
+pub const API_KEYS: &str = "/run/push/api/keys.yaml";
+/// The admin listener's token.
+pub const ADMIN_TOKEN: &str = "/run/push/admin/token";
+/// The certificate that gateways show each other.
+pub const PEER_CERT: &str = "/run/push/peer/tls.crt";
+/// Its key.
+pub const PEER_KEY: &str = "/run/push/peer/tls.key";
+/// Whose certificates they take.
+pub const PEER_CA: &str = "/run/push/peer/ca.crt";
 
 /// Read by the pod's user and group only.
 const MODE: i32 = 0o440;
@@ -68,7 +81,37 @@ fn mounted(plan: &Plan) -> Vec<Mounted> {
         secret: plan.names.config(),
         files: vec![(CONFIG_FILE.to_owned(), CONFIG_FILE)],
     }];
-    let NatsPlan::External(external) = &plan.nats else { return all };
+    let names = &plan.names;
+    let own_keys = plan.spec.auth.as_ref().and_then(|auth| auth.api_keys_secret.as_ref());
+    all.push(Mounted {
+        volume: "api",
+        directory: "/run/push/api",
+        secret: own_keys.map_or_else(|| names.api_key(), |secret| secret.name.clone()),
+        files: vec![(KEYS_FILE.to_owned(), "keys.yaml")],
+    });
+    all.push(Mounted {
+        volume: "admin",
+        directory: "/run/push/admin",
+        secret: names.internal(),
+        files: vec![(secrets::ADMIN_TOKEN.to_owned(), "token")],
+    });
+    all.push(Mounted {
+        volume: "peer",
+        directory: "/run/push/peer",
+        secret: names.peer_tls(),
+        files: [secrets::CERTIFICATE, secrets::CERTIFICATE_KEY, secrets::BUNDLE]
+            .map(|key| (key.to_owned(), key))
+            .into(),
+    });
+    let NatsPlan::External(external) = &plan.nats else {
+        all.push(Mounted {
+            volume: "nats-ca",
+            directory: "/run/push/nats-ca",
+            secret: names.nats_tls(),
+            files: vec![(secrets::BUNDLE.to_owned(), "ca.crt")],
+        });
+        return all;
+    };
     if let Some((CredentialsKind::CredsFile | CredentialsKind::NKey, at)) = &external.credentials {
         all.push(Mounted {
             volume: "nats-credentials",
