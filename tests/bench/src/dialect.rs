@@ -8,6 +8,9 @@ use std::net::SocketAddr;
 
 use memchr::memmem;
 
+#[cfg(test)]
+mod tests;
+
 /// The first byte of each publication's data.
 pub const MARK: u8 = b'@';
 
@@ -150,7 +153,6 @@ impl Dialect {
             return Heard::Deliveries(marks);
         }
         match self {
-            Self::Bare | Self::Sse => Heard::Nothing,
             Self::SocketIo { .. } => match text {
                 [b'0', ..] => Heard::Opened,
                 [b'2', ..] => Heard::Ping,
@@ -159,14 +161,12 @@ impl Dialect {
                 [b'4', b'3' | b'4' | b'1', ..] | [b'1', ..] => Heard::Refused,
                 _ => Heard::Nothing,
             },
-            Self::Plain if is_error(text) => Heard::Refused,
+            Self::Plain | Self::Centrifuge if is_error(text) => Heard::Refused,
             Self::Plain if text.starts_with(br#"{"id""#) => Heard::Subscribed,
-            Self::Plain => Heard::Nothing,
-            Self::Centrifuge if is_error(text) => Heard::Refused,
             Self::Centrifuge if text == b"{}" => Heard::Ping,
             Self::Centrifuge if text.starts_with(br#"{"id":1,"#) => Heard::Connected,
             Self::Centrifuge if text.starts_with(br#"{"id":"#) => Heard::Subscribed,
-            Self::Centrifuge => Heard::Nothing,
+            _ => Heard::Nothing,
         }
     }
 }
@@ -178,7 +178,7 @@ impl Session {
     pub fn note(&mut self, text: &[u8]) {
         let text = std::str::from_utf8(text).unwrap_or_default();
         if let Some((_, rest)) = text.split_once(r#""pid":""#) {
-            self.pid = rest.split('"').next().unwrap_or_default().to_owned();
+            rest.split('"').next().unwrap_or_default().clone_into(&mut self.pid);
         } else if text.starts_with("42[")
             && let Some(rest) = text.strip_suffix("\"]")
             && let Some((_, offset)) = rest.rsplit_once('"')

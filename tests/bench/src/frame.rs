@@ -1,5 +1,8 @@
 //! WebSocket frames (RFC 6455, section 5), both ways.
 
+#[cfg(test)]
+mod tests;
+
 /// A whole frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Frame<'a> {
@@ -42,16 +45,16 @@ pub fn masked(opcode: u8, payload: &[u8]) -> Vec<u8> {
 }
 
 fn build(opcode: u8, payload: &[u8], mask: bool) -> Vec<u8> {
-    let flag = if mask { 0x80 } else { 0 };
+    let flag: u8 = if mask { 0x80 } else { 0 };
     let mut frame = vec![0x80 | opcode];
     match (u8::try_from(payload.len()), u16::try_from(payload.len())) {
-        (Ok(size @ ..=125), _) => frame.push(flag | size),
+        (Ok(size @ ..=125), _) => frame.push(flag + size),
         (_, Ok(size)) => {
-            frame.push(flag | 126);
+            frame.push(flag + 126);
             frame.extend(size.to_be_bytes());
         }
         _ => {
-            frame.push(flag | 127);
+            frame.push(flag + 127);
             frame.extend((payload.len() as u64).to_be_bytes());
         }
     }

@@ -3,6 +3,9 @@
 
 use memchr::memmem;
 
+#[cfg(test)]
+mod tests;
+
 /// One whole request or answer at the begin of some bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Message<'a> {

@@ -222,6 +222,7 @@ impl Load {
 
     /// Publishes as fast as answers come, one under way for each publisher, to
     /// the channels that `channel` gives; then waits for the last delivery.
+    /// With a window, no more publications than that are under way to clients.
     ///
     /// # Errors
     ///
@@ -231,11 +232,16 @@ impl Load {
         time: Duration,
         mut channel: impl FnMut(u64) -> String,
         subscribers: u64,
+        window: Option<u64>,
     ) -> anyhow::Result<()> {
         let until = Instant::now() + time;
         let (published, expected) = (self.tally.published, self.tally.delivered);
+        let window = window.map_or(u64::MAX, |window| window * subscribers);
         while let Some(left) = until.checked_duration_since(Instant::now()) {
-            while !self.idle.is_empty() {
+            let missing = |tally: &Tally| {
+                (tally.published - published) * subscribers - (tally.delivered - expected)
+            };
+            while !self.idle.is_empty() && missing(&self.tally) < window {
                 let name = channel(self.tally.published);
                 self.publish(&name)?;
             }

@@ -155,8 +155,7 @@ impl Args {
             let named = |name| Scenario::named(name).with_context(|| format!("no scenario {name}"));
             args.scenarios = names.split(',').map(named).collect::<Result<_, _>>()?;
         } else if args.quick {
-            args.scenarios =
-                vec![Scenario::Broadcast, Scenario::Rooms, Scenario::Paced, Scenario::Idle];
+            args.scenarios = Scenario::GUARDED.to_vec();
         }
         Ok(args)
     }

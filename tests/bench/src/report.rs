@@ -15,6 +15,9 @@ use crate::scenario::{Figures, Scenario};
 mod chart;
 mod table;
 
+#[cfg(test)]
+pub(crate) mod tests;
+
 /// A whole run, as it is written to JSON.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub struct Report {

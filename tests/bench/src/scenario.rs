@@ -3,7 +3,7 @@
 //!
 //! # Layout
 //!
-//! - `fanout`: broadcast, rooms, paced, one publish with one subscriber
+//! - `fanout`: broadcast, rooms, paced, one publish with one subscriber, transports
 //! - `idle`: connects, memory and pings of idle clients
 //! - `embedded`: the gateway alone: sessions, subscribers, channels
 //! - `trouble`: stalled clients, a burst of reconnects
@@ -23,8 +23,10 @@ mod trouble;
 /// What is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scenario {
-    /// All clients in one channel, 8 publishes under way.
+    /// All clients in one channel, 8 publishes under way: unanswered.
     Broadcast,
+    /// The same, 8 publications under way: not delivered to all yet.
+    Windowed,
     /// 100 channels with a tenth of a hundredth of the clients each, one
     /// publisher.
     Rooms,
@@ -34,6 +36,8 @@ pub enum Scenario {
     Publish,
     /// Many clients that do nothing.
     Idle,
+    /// The gateway's transports beside each other.
+    Transports,
     /// Sessions that can be recovered, and others.
     Recoverable,
     /// From one subscriber to 9,000.
@@ -81,12 +85,14 @@ struct Watch {
 
 impl Scenario {
     /// All of them, in the order of the report.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 12] = [
         Self::Broadcast,
+        Self::Windowed,
         Self::Rooms,
         Self::Paced,
         Self::Publish,
         Self::Idle,
+        Self::Transports,
         Self::Recoverable,
         Self::Subscribers,
         Self::Channels,
@@ -94,14 +100,20 @@ impl Scenario {
         Self::Burst,
     ];
 
+    /// Those of the quick form.
+    pub const GUARDED: [Self; 5] =
+        [Self::Broadcast, Self::Windowed, Self::Rooms, Self::Paced, Self::Idle];
+
     /// Its name.
     pub fn name(self) -> &'static str {
         match self {
             Self::Broadcast => "broadcast",
+            Self::Windowed => "windowed",
             Self::Rooms => "rooms",
             Self::Paced => "paced",
             Self::Publish => "publish",
             Self::Idle => "idle",
+            Self::Transports => "transports",
             Self::Recoverable => "recoverable",
             Self::Subscribers => "subscribers",
             Self::Channels => "channels",
@@ -127,11 +139,13 @@ impl Scenario {
     /// When the server fails, or refuses clients.
     pub fn run(self, contender: &Contender, effort: &Effort) -> anyhow::Result<Variants> {
         match self {
-            Self::Broadcast => one(fanout::broadcast(contender, effort)),
+            Self::Broadcast => one(fanout::broadcast(contender, effort, false)),
+            Self::Windowed => one(fanout::broadcast(contender, effort, true)),
             Self::Rooms => one(fanout::rooms(contender, effort)),
             Self::Paced => one(fanout::paced(contender, effort)),
             Self::Publish => one(fanout::publish(contender, effort)),
             Self::Idle => one(idle::idle(contender, effort)),
+            Self::Transports => fanout::transports(contender, effort),
             Self::Recoverable => embedded::recoverable(contender, effort),
             Self::Subscribers => embedded::subscribers(contender, effort),
             Self::Channels => embedded::channels(contender, effort),

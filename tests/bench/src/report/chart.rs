@@ -6,8 +6,9 @@ use super::Report;
 use crate::contender::OURS;
 use crate::scenario::Scenario;
 
-const WORKS: [(Scenario, &str); 3] = [
-    (Scenario::Broadcast, "broadcast: 1000 clients, 8 publishes under way"),
+const WORKS: [(Scenario, &str); 4] = [
+    (Scenario::Broadcast, "broadcast: 1000 clients, 8 publishes not answered yet"),
+    (Scenario::Windowed, "windowed: 1000 clients, 8 publications not delivered to all yet"),
     (Scenario::Rooms, "rooms: 100 channels with 10 clients each, one publisher"),
     (Scenario::Paced, "paced: 1000 clients, 20 publications a second"),
 ];

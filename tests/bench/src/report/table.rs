@@ -15,9 +15,11 @@ struct Column {
     compared: bool,
 }
 
-const COLUMNS: [Column; 9] = [
+const COLUMNS: [Column; 11] = [
     column(Scenario::Broadcast, "deliveries_per_s", "broadcast, deliveries/s", thousands, true),
     column(Scenario::Broadcast, "cpu_us", "CPU each", micros, true),
+    column(Scenario::Windowed, "deliveries_per_s", "windowed, deliveries/s", thousands, true),
+    column(Scenario::Windowed, "cpu_us", "CPU each", micros, true),
     column(Scenario::Rooms, "cpu_us", "rooms, CPU each", micros, true),
     column(Scenario::Paced, "cpu_us", "paced, CPU each", micros, true),
     column(Scenario::Paced, "p50_us", "p50", millis, false),
