@@ -129,7 +129,15 @@ impl Scenario {
 
     /// Whether all servers do it; the others are the gateway's own.
     pub fn is_for_all(self) -> bool {
-        matches!(self, Self::Broadcast | Self::Rooms | Self::Paced | Self::Publish | Self::Idle)
+        matches!(
+            self,
+            Self::Broadcast
+                | Self::Windowed
+                | Self::Rooms
+                | Self::Paced
+                | Self::Publish
+                | Self::Idle
+        )
     }
 
     /// Measures once.
