@@ -53,6 +53,12 @@ impl<'a> Message<'a> {
     }
 }
 
+/// The status of an answer of which only the head may be there.
+pub fn status(bytes: &[u8]) -> Option<u16> {
+    let line = bytes.split(|&byte| byte == b'\r').next()?;
+    std::str::from_utf8(line).ok()?.split(' ').nth(1)?.parse().ok()
+}
+
 /// The value of a header, by its name in lower case.
 fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
     head.lines().skip(1).find_map(|line| {

@@ -8,6 +8,7 @@
 //! - `publisher`: one HTTP connection that publishes
 //! - `tally`: what was counted
 
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -44,7 +45,9 @@ pub struct Load {
     publishers_poll: Poll,
     clients: Vec<Option<Client>>,
     publishers: Vec<Publisher>,
-    idle: Vec<usize>,
+    /// Publishers that are free, the one first that has been so for longest:
+    /// servers close connections that are silent for long.
+    idle: VecDeque<usize>,
     buffer: Vec<u8>,
     /// What was counted so far.
     pub tally: Tally,
@@ -69,7 +72,7 @@ impl Load {
             publishers_poll,
             clients: Vec::new(),
             publishers: Vec::new(),
-            idle: Vec::new(),
+            idle: VecDeque::new(),
             buffer: vec![0; READ],
             tally: Tally::new(),
         })
@@ -140,7 +143,7 @@ impl Load {
         for _ in 0..count {
             let publisher = Publisher::connect(&self.api)?;
             self.publishers_poll.add(&publisher.stream, self.publishers.len() as u64, false)?;
-            self.idle.push(self.publishers.len());
+            self.idle.push_back(self.publishers.len());
             self.publishers.push(publisher);
         }
         Ok(())
@@ -152,7 +155,7 @@ impl Load {
     ///
     /// When the connection is broken.
     pub fn publish(&mut self, channel: &str) -> anyhow::Result<bool> {
-        let Some(number) = self.idle.pop() else { return Ok(false) };
+        let Some(number) = self.idle.pop_front() else { return Ok(false) };
         let request = self.api.request(channel, &self.tally.stamp());
         self.publishers[number].send(&request)?;
         self.tally.published += 1;
@@ -170,7 +173,7 @@ impl Load {
     ///
     /// When the connection is broken.
     pub fn send(&mut self, request: &[u8], publications: u64) -> anyhow::Result<bool> {
-        let Some(number) = self.idle.pop() else { return Ok(false) };
+        let Some(number) = self.idle.pop_front() else { return Ok(false) };
         self.publishers[number].send(request)?;
         self.tally.published += publications;
         Ok(true)
@@ -200,7 +203,7 @@ impl Load {
             for &Ready { token, .. } in &ready {
                 let number = usize::try_from(token)?;
                 if self.publishers[number].read(&mut self.buffer)? {
-                    self.idle.push(number);
+                    self.idle.push_back(number);
                 }
             }
         }

@@ -1,6 +1,6 @@
 #![allow(clippy::expect_used)]
 
-use super::Message;
+use super::{Message, status};
 
 #[test]
 fn a_message_ends_where_its_length_says() {
@@ -27,4 +27,11 @@ fn an_answer_without_a_body_is_whole() {
     let bytes = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n";
     let message = Message::first(bytes).expect("it is whole");
     assert_eq!((message.status(), message.length), (Some(101), bytes.len()));
+}
+
+#[test]
+fn the_status_of_a_stream_is_there_before_its_end() {
+    let head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+    assert_eq!(status(head.as_bytes()), Some(200));
+    assert_eq!(status(b"nothing"), None);
 }

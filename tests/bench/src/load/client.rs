@@ -10,7 +10,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
 use super::Tally;
 use crate::dialect::{Dialect, Heard, Plan, Session};
 use crate::frame::{self, Frame};
-use crate::http::Message;
+use crate::http;
 
 /// A stalled client's receive buffer in bytes; the system takes its least.
 const STALLED_BUFFER: usize = 1;
@@ -107,8 +107,7 @@ impl Client {
                 return true;
             };
             let (head, rest) = bytes.split_at(end + 4);
-            let status = Message::first(head).and_then(|answer| answer.status());
-            if !matches!(status, Some(101 | 200)) {
+            if !matches!(http::status(head), Some(101 | 200)) {
                 tally.refused.get_or_insert_with(|| String::from_utf8_lossy(bytes).into_owned());
                 return false;
             }
