@@ -20,7 +20,8 @@ pub const SYSTEM: &str = "push-system";
 /// The operator's Lease.
 pub const LEASE: &str = "push-pushcluster";
 
-/// A PushCluster as small as a test needs, quick to drain.
+/// A PushCluster as small as a test needs, quick to drain. It pings so often
+/// that the tests' polling client, which waits for 20 s at most, is answered.
 pub const SMALL: &str = r#"
 apiVersion: pushcluster.io/v1alpha1
 kind: PushCluster
@@ -31,6 +32,7 @@ spec:
   channels:
   - {match: "orders.>", anonymous: true, history: {maxMessages: 100000, maxAge: 1h}}
   drain: {delay: 2s, period: 4s}
+  gateway: {socketio: {pingInterval: 10s}}
 "#;
 
 /// How long a fault may last at most.

@@ -38,7 +38,7 @@ pub struct Traffic {
     load: Load,
     started: Instant,
     followers: JoinSet<Vec<Seen>>,
-    publisher: JoinHandle<u64>,
+    publisher: JoinHandle<Vec<u64>>,
     /// The app has said enough.
     stop: CancellationToken,
     /// Who has not got everything by now won't.
@@ -57,9 +57,10 @@ pub struct Report {
 /// What one client has seen.
 #[derive(Debug, Default)]
 struct Seen {
-    numbers: Vec<u64>,
-    /// The last number, as the app says at its end.
-    last: Option<u64>,
+    /// Of each channel.
+    numbers: [Vec<u64>; CHANNELS.len()],
+    /// Each channel's last number, as the app says at its end.
+    last: [Option<u64>; CHANNELS.len()],
     /// When it lost a connection.
     ended: Vec<Instant>,
     /// It came back and was told that something may be missing.
@@ -73,8 +74,9 @@ struct Follower {
     give_up: CancellationToken,
 }
 
-/// The one channel that all follow.
-const CHANNEL: &str = "orders.1";
+/// Channels that all follow. An app waits for each answer before the next
+/// publication on the same channel: else their order would be anybody's.
+const CHANNELS: [&str; 5] = ["orders.0", "orders.1", "orders.2", "orders.3", "orders.4"];
 
 // === impl Load ===
 
@@ -119,7 +121,8 @@ impl Traffic {
         let wanted = (load.clients / load.addresses * load.addresses) as u64;
         app.run(async move || {
             let all = async {
-                while there.subscribers(CHANNEL).await != wanted {
+                // A client asks for them in this order.
+                while there.subscribers(CHANNELS[CHANNELS.len() - 1]).await != wanted {
                     sleep(Duration::from_millis(200)).await;
                 }
             };
@@ -128,7 +131,12 @@ impl Traffic {
         .await;
         let ending = stop.clone();
         let publisher = tokio::spawn(async move {
-            app.run(async move || publish(&place, load.per_second, &ending).await).await
+            app.run(async move || {
+                let pause = Duration::from_secs(CHANNELS.len() as u64) / load.per_second;
+                let all = (0..CHANNELS.len()).map(|at| publish(&place, at, pause, &ending));
+                futures_util::future::join_all(all).await
+            })
+            .await
         });
         let started = Instant::now();
         Self { load, started, followers, publisher, stop, give_up }
@@ -159,24 +167,12 @@ impl Traffic {
         let unrecovered = seen.iter().filter(|each| each.unrecovered).count();
         assert_eq!(unrecovered, 0, "so many sessions were not recovered");
         for (client, each) in seen.iter().enumerate() {
-            let wanted = 1..=published;
-            let got = each.numbers.iter().copied();
-            if let Some((place, (wanted, got))) =
-                wanted.zip(got).enumerate().find(|(_, (wanted, got))| wanted != got)
-            {
-                let around =
-                    &each.numbers[place.saturating_sub(3)..each.numbers.len().min(place + 9)];
-                panic!(
-                    "client {client}: {wanted} is lost, or {got} came twice or early: {around:?}"
-                );
+            for (at, published) in published.iter().enumerate() {
+                let who = format!("client {client} on {}", CHANNELS[at]);
+                each.assert_all(&who, at, *published);
             }
-            assert_eq!(
-                each.numbers.len() as u64,
-                published,
-                "client {client} has not seen the end"
-            );
-            assert_eq!(each.last, Some(published), "client {client} has not seen the end");
         }
+        let published: u64 = published.iter().sum();
         let ended: Vec<Instant> = seen.into_iter().flat_map(|each| each.ended).collect();
         println!(
             "{} clients, {published} publications in {took:.1?}, {} connections ended; none lost, none twice",
@@ -187,26 +183,31 @@ impl Traffic {
     }
 }
 
-/// Publishes numbers at a steady pace until it is to stop, and then which was
-/// the last; that.
-async fn publish(place: &Place, per_second: u32, stop: &CancellationToken) -> u64 {
-    let mut ticks = interval(Duration::from_secs(1) / per_second);
+/// Publishes numbers on one of the channels, at a steady pace until it is to
+/// stop, and then which was the last; that.
+async fn publish(place: &Place, at: usize, pause: Duration, stop: &CancellationToken) -> u64 {
+    let mut ticks = interval(pause);
     // While no gateway answers, publications pile up as in any app.
     ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
     let mut number = 0;
     while !stop.is_cancelled() {
         ticks.tick().await;
         number += 1;
-        patiently_publish(place, "order", number, &number.to_string()).await;
+        patiently_publish(place, "order", at, number).await;
     }
-    patiently_publish(place, "end", number, "end").await;
+    patiently_publish(place, "end", at, number).await;
     number
 }
 
 /// As an app does that wants its publication out: again until it is taken. The
 /// id makes that harmless.
-async fn patiently_publish(place: &Place, event: &str, number: u64, id: &str) {
-    let body = json!({"channel": CHANNEL, "event": event, "data": number, "id": id});
+async fn patiently_publish(place: &Place, event: &str, at: usize, number: u64) {
+    let body = json!({
+        "channel": CHANNELS[at],
+        "event": event,
+        "data": {"at": at, "number": number},
+        "id": format!("{event}-{number}"),
+    });
     let url = format!("{}/v1/publish", place.api);
     let until = Instant::now() + PATIENCE;
     loop {
@@ -245,7 +246,7 @@ impl Follower {
             let joining = async {
                 let mut socket = Raw::open(address, "").await?;
                 if pid.is_none() {
-                    let joined = socket.join(&[CHANNEL.to_owned()]).await?;
+                    let joined = socket.join(&CHANNELS.map(str::to_owned)).await?;
                     return anyhow::Ok((socket, joined.pid, joined.offset));
                 }
                 socket.send(format!("40{}", json!({"pid": pid, "offset": offset}))).await?;
@@ -270,8 +271,7 @@ impl Follower {
                     let Some(data) = text.strip_prefix("42") else { continue };
                     let event: Value = serde_json::from_str(data).expect("events are JSON");
                     offset = offset_of(&event).or(offset);
-                    let name = event[0].as_str().unwrap_or_default();
-                    if seen.take(name, event[1].as_u64()) {
+                    if seen.take(event[0].as_str().unwrap_or_default(), &event[1]) {
                         return;
                     }
                 }
@@ -303,11 +303,13 @@ impl Follower {
                 }
                 Some(_) => {}
                 None => {
-                    socket.subscribe(json!(CHANNEL)).await;
+                    for channel in CHANNELS {
+                        socket.subscribe(channel).await;
+                    }
                 }
             }
             while let Some(event) = socket.next_event().await {
-                if seen.take(&event.name, event.args.first().and_then(Value::as_u64)) {
+                if event.args.first().is_some_and(|data| seen.take(&event.name, data)) {
                     return;
                 }
             }
@@ -320,14 +322,30 @@ impl Follower {
 // === impl Seen ===
 
 impl Seen {
-    /// Whether it was the last.
-    fn take(&mut self, event: &str, number: Option<u64>) -> bool {
-        match (event, number) {
-            ("order", Some(number)) => self.numbers.push(number),
-            ("end", last) => self.last = last,
+    /// Whether it was the last of all channels.
+    fn take(&mut self, event: &str, data: &Value) -> bool {
+        let (Some(at), Some(number)) = (data["at"].as_u64(), data["number"].as_u64()) else {
+            return false;
+        };
+        let at = usize::try_from(at).expect("it is one of few");
+        match event {
+            "order" => self.numbers[at].push(number),
+            "end" => self.last[at] = Some(number),
             _ => {}
         }
-        event == "end"
+        self.last.iter().all(Option::is_some)
+    }
+
+    /// Asserts that each publication on a channel came once, in order.
+    fn assert_all(&self, who: &str, at: usize, published: u64) {
+        let numbers = &self.numbers[at];
+        let wrong = (1..=published).zip(numbers).position(|(wanted, got)| wanted != *got);
+        if let Some(place) = wrong {
+            let around = &numbers[place.saturating_sub(3)..numbers.len().min(place + 9)];
+            panic!("{who}: not each number once, in order: {around:?}");
+        }
+        assert_eq!(numbers.len() as u64, published, "{who}: the end is missing, or came twice");
+        assert_eq!(self.last[at], Some(published), "{who}: the end is missing");
     }
 }
 

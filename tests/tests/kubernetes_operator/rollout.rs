@@ -26,7 +26,7 @@ async fn a_new_image_and_a_new_boot_configuration_lose_nothing() {
 
     // What only a start reads. Two at a time may drain now.
     live.patch(&json!({"spec": {"rollout": {"maxDraining": 2}}})).await;
-    left.extend(rolled(&live, &json!({"gateway": {"socketio": {"pingInterval": "24s"}}}), 2).await);
+    left.extend(rolled(&live, &json!({"gateway": {"socketio": {"pingInterval": "12s"}}}), 2).await);
 
     let report = traffic.finish().await;
     assert!(report.ended.len() >= 200, "few clients had to move: nothing was tried");
