@@ -109,6 +109,10 @@ previous() {
     rm -rf "$folder/source.new"
     mkdir "$folder/source.new"
     git -C "$root" archive "$commit" | tar -x -C "$folder/source.new"
+    # With the version of this work tree, cargo would take its crates for these.
+    sed -i '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"/version = "\1-previous"/' \
+      "$folder/source.new/Cargo.toml"
+    (cd "$folder/source.new" && cargo update --quiet --workspace --offline)
     mv "$folder/source.new" "$folder/source"
   fi
   if [[ ! -e $folder/$profile/ca-certificates.crt ]]; then
