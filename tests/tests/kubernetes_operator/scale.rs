@@ -37,12 +37,17 @@ async fn clients_follow_the_number_of_gateways() {
     let live = Live::start(&cluster, SMALL).await;
     let place = live.place().await;
 
-    // Addresses come, each to one gateway, until one gateway has too many.
-    let mut crowds: Vec<Crowd> = Vec::new();
-    let mut held: BTreeMap<String, u64> = BTreeMap::new();
+    // Addresses come until one gateway has too many: each to one gateway, as
+    // often as it comes.
+    let first = Arc::new(Client::new(&cluster).await);
+    let mut crowds = vec![
+        Crowd::come(&live, &place, first.clone()).await,
+        Crowd::come(&live, &place, first).await,
+    ];
+    assert_eq!(crowds[0].pod, crowds[1].pod, "one address, one gateway");
+    let mut held = BTreeMap::from([(crowds[0].pod.clone(), 2 * CROWD)]);
     while held.values().all(|count| *count < TOO_MANY) {
-        let browser = Arc::new(Client::new(&cluster).await);
-        let crowd = Crowd::come(&live, &place, browser).await;
+        let crowd = Crowd::come(&live, &place, Arc::new(Client::new(&cluster).await)).await;
         *held.entry(crowd.pod.clone()).or_default() += CROWD;
         crowds.push(crowd);
     }
