@@ -8,7 +8,9 @@ use tests::kubernetes::live::SMALL;
 use tests::kubernetes::watch::{Leaving, assert_spread, most_at_once};
 use tests::kubernetes::{Cluster, Live, Load, Traffic, Watch, images};
 
-/// How long a gateway takes to send its clients away.
+/// How long a gateway takes clients after it was asked to go.
+const DELAY: Duration = Duration::from_secs(2);
+/// How long it then takes to send its clients away.
 const PERIOD: Duration = Duration::from_secs(8);
 
 #[tokio::test]
@@ -48,7 +50,7 @@ async fn rolled(live: &Live, spec: &Value, at_once: usize) -> Vec<Leaving> {
     let gone: BTreeSet<_> = left.iter().map(|leaving| leaving.pod.clone()).collect();
     assert_eq!(gone, before, "every gateway was replaced, and none of the new ones");
     assert!(names().await.is_disjoint(&before));
-    let most = most_at_once(&left);
+    let most = most_at_once(&left, DELAY + PERIOD);
     println!("{} gateways replaced, at most {most} drained at a time", left.len());
     assert!(most <= at_once, "{most} gateways drained at a time: {left:#?}");
     left
