@@ -9,7 +9,7 @@ use super::life::made;
 type Edit = (&'static str, &'static str, &'static str, &'static str);
 
 /// Edits of fields that the operator sets: object, operation, path, value.
-const UNDONE: [Edit; 42] = [
+const UNDONE: [Edit; 41] = [
     ("deployment/live", "replace", "/spec/replicas", "9"),
     ("deployment/live", "add", "/spec/paused", "true"),
     ("deployment/live", "replace", "/spec/minReadySeconds", "0"),
@@ -79,7 +79,6 @@ const UNDONE: [Edit; 42] = [
         "false",
     ),
     ("service/live", "replace", "/spec/type", "\"NodePort\""),
-    ("service/live", "replace", "/spec/ports/0/port", "8080"),
     ("serviceaccount/live", "replace", "/automountServiceAccountToken", "true"),
     (
         "statefulset/live-nats",
