@@ -5,7 +5,9 @@ root=$(cd "$here/../.." && pwd)
 # shellcheck source=tests/cluster/versions
 . "$here/versions"
 
-name=${PUSHCLUSTER_CLUSTER:-test}
+# Each work tree has a cluster of its own: two that are tested at once must
+# not take, or end, each other's.
+name=${PUSHCLUSTER_CLUSTER:-test-$(cksum <<<"$root" | cut -d' ' -f1)}
 cache=${PUSHCLUSTER_CACHE:-$HOME/.cache/pushcluster}
 state=${TMPDIR:-/tmp}/pushcluster-cluster-$name
 k8s=$cache/kubernetes-$kubernetes

@@ -52,7 +52,7 @@ images() {
   mkdir -p "$folder"
   cp /etc/ssl/certs/ca-certificates.crt "$folder"
   cp "$cache/nats-server-$nats/nats-server" "$folder"
-  binaries "$folder"
+  binaries "$root" "$folder"
   image packaged-gateway "$folder" "$gateway_image"
   [[ ! -e $folder/push-operator ]] || image packaged-operator "$folder" "$operator_image"
   image packaged-nats "$folder" "$nats_image"
@@ -60,18 +60,80 @@ images() {
   echo "built and loaded the images in $((SECONDS - start)) s" >&2
 }
 
-# Static binaries of this work tree, without line tables.
+# Static binaries of a source tree, without line tables: `binaries SOURCE FOLDER`.
 binaries() {
-  local target profile=${PUSHCLUSTER_PROFILE:-dev} built binary
+  local source=$1 folder=$2 target profile=${PUSHCLUSTER_PROFILE:-dev} everything built binary
   target=$(uname -m)-unknown-linux-gnu
-  built=${CARGO_TARGET_DIR:-$root/target}/$target/${profile/#dev/debug}
+  everything=${CARGO_TARGET_DIR:-$root/target}
+  built=$everything/$target/${profile/#dev/debug}
   local crates=(-p gateway)
-  [[ ! -d $root/operator ]] || crates+=(-p operator)
+  [[ ! -d $source/operator ]] || crates+=(-p operator)
   # The target is named so that RUSTFLAGS do not reach macros and build
   # scripts, which cannot be static.
-  (cd "$root" && RUSTFLAGS="-C target-feature=+crt-static" \
-    cargo build --locked --profile "$profile" "${crates[@]}" --target "$target")
+  (cd "$source" && RUSTFLAGS="-C target-feature=+crt-static" \
+    cargo build --locked --profile "$profile" "${crates[@]}" --target "$target" --target-dir "$everything")
   for binary in push-gateway push-operator; do
-    [[ ! -x $built/$binary ]] || strip --strip-debug -o "$1/$binary" "$built/$binary"
+    [[ ! -x $built/$binary ]] || strip --strip-debug -o "$folder/$binary" "$built/$binary"
   done
+}
+
+# What the images and the chart are made of.
+made_of=(charts/pushcluster operator gateway Dockerfile Cargo.lock)
+
+# The last commit whose images or chart are others than the work tree's.
+previous_commit() {
+  local last
+  git -C "$root" rev-parse --git-dir >/dev/null 2>&1 || die "the previous version is not here: this is no git clone"
+  if ! git -C "$root" diff --quiet HEAD -- "${made_of[@]}"; then
+    git -C "$root" rev-parse HEAD
+    return
+  fi
+  last=$(git -C "$root" log -1 --format=%H -- "${made_of[@]}")
+  git -C "$root" rev-parse --quiet --verify "$last^" ||
+    die "the previous version is not here: get the history with git fetch --unshallow"
+}
+
+# Its images, loaded as VERSION-previous; prints where its chart is. Binaries
+# are kept by commit; its dependencies are mostly those of this work tree, and
+# built already.
+previous() {
+  need_ours
+  local commit folder profile=${PUSHCLUSTER_PROFILE:-dev} start=$SECONDS
+  commit=$(previous_commit) || exit 1
+  folder=$cache/previous/$commit
+  mkdir -p "$folder/$profile"
+  # Those that nobody has asked for in a week.
+  touch "$folder"
+  find "$cache/previous" -mindepth 1 -maxdepth 1 -mtime +7 -exec rm -rf {} +
+  if [[ ! -e $folder/source/charts ]]; then
+    rm -rf "$folder/source.new"
+    mkdir "$folder/source.new"
+    git -C "$root" archive "$commit" | tar -x -C "$folder/source.new"
+    # With the version of this work tree, cargo would take its crates for these.
+    sed -i '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"/version = "\1-previous"/' \
+      "$folder/source.new/Cargo.toml"
+    (cd "$folder/source.new" && cargo update --quiet --workspace --offline)
+    mv "$folder/source.new" "$folder/source"
+  fi
+  if [[ ! -e $folder/$profile/ca-certificates.crt ]]; then
+    binaries "$folder/source" "$folder/$profile" >&2
+    cp /etc/ssl/certs/ca-certificates.crt "$folder/$profile"
+  fi
+  if ! is_loaded "$commit"; then
+    image packaged-gateway "$folder/$profile" "$gateway_image-previous"
+    image packaged-operator "$folder/$profile" "$operator_image-previous"
+    echo "$commit" >"$state/previous"
+    echo "built and loaded the images of $commit in $((SECONDS - start)) s" >&2
+  fi
+  echo "$folder/source/charts/pushcluster"
+}
+
+# Whether the images of a commit are in the cluster.
+is_loaded() { [[ -f $state/previous && $(<"$state/previous") == "$1" ]]; }
+
+# Gives a loaded image another name, too: `tag NAME OTHER`.
+tag() {
+  [[ $# == 2 ]] || die "tag NAME OTHER"
+  need_ours
+  in_node ctr -n k8s.io images tag --force "$1" "$2" >/dev/null
 }

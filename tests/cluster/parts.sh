@@ -25,6 +25,8 @@ describe() {
     controllers) command_line=("$k8s/kube-controller-manager" --kubeconfig="$state/admin.conf"
       --leader-elect=false --use-service-account-credentials
       --service-account-private-key-file="$pki/accounts.key" --root-ca-file="$pki/ca.crt"
+      # An autoscaler looks every 5 s, where the default is 15.
+      --horizontal-pod-autoscaler-sync-period=5s
       # It makes this folder.
       --flex-volume-plugin-dir="$state/volume-plugins") ;;
     scheduler) command_line=("$k8s/kube-scheduler" --kubeconfig="$state/admin.conf" --leader-elect=false) ;;

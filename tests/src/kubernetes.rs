@@ -6,7 +6,10 @@
 //! - here: the cluster, kubectl and helm
 //! - [`client`]: clients with an address of their own
 //! - [`images`]: what the images are called
+//! - [`live`]: a push service as the chart and the operator make it
 //! - [`namespace`]: a test's own namespace, gone with it
+//! - [`traffic`]: clients and an app that notice whatever is lost
+//! - [`watch`]: what pods go through while something happens
 
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
@@ -18,10 +21,16 @@ use tokio::process::Command;
 
 pub mod client;
 pub mod images;
+pub mod live;
 pub mod namespace;
+pub mod traffic;
+pub mod watch;
 
 pub use client::Client;
+pub use live::{Live, Place};
 pub use namespace::Namespace;
+pub use traffic::{Load, Traffic};
+pub use watch::Watch;
 
 /// Longest wait for what Kubernetes must bring about: images, volumes and
 /// probes take their time, on a busy machine more of it.
@@ -61,9 +70,7 @@ impl Cluster {
             }
             Err(why) => why.lines().last().unwrap_or("it does not answer").to_owned(),
         };
-        let required = std::env::var("PUSHCLUSTER_REQUIRED").unwrap_or_default();
-        assert!(!required.split_whitespace().any(|part| part == "cluster"), "no cluster: {why}");
-        println!("skipped: {}: no cluster: {why}", test_name());
+        skip(&format!("no cluster: {why}"));
         None
     }
 
@@ -79,6 +86,11 @@ impl Cluster {
             return None;
         }
         Some(cluster)
+    }
+
+    /// `tests/cluster/cluster`.
+    pub fn script(&self) -> &Path {
+        &self.script
     }
 
     /// Whether it was there before, and may hold other things.
@@ -112,6 +124,31 @@ impl Cluster {
     /// The same, where it may fail: then what it said.
     pub async fn try_helm(&self, arguments: &[&str]) -> Result<String, String> {
         self.run("helm", arguments, None).await
+    }
+
+    /// Gives a loaded image another name, too.
+    ///
+    /// # Panics
+    ///
+    /// When it isn't loaded.
+    pub async fn tag(&self, image: &str, other: &str) {
+        expect(&["tag"], self.run("tag", &[image, other], None).await);
+    }
+
+    /// Loads the images of the version before this one; its chart's folder. Or
+    /// nothing, after a line that says why: then the test is skipped.
+    ///
+    /// # Panics
+    ///
+    /// When there is none and `PUSHCLUSTER_REQUIRED` names `cluster`.
+    pub async fn previous(&self) -> Option<PathBuf> {
+        match self.run("previous", &[], None).await {
+            Ok(folder) => Some(folder.trim().into()),
+            Err(why) => {
+                skip(why.lines().last().unwrap_or("it can't be had"));
+                None
+            }
+        }
     }
 
     /// One object, or a list of them, as JSON: `get` with these arguments.
@@ -195,6 +232,13 @@ impl Cluster {
             Err(format!("{printed}{}", String::from_utf8_lossy(&stderr)))
         }
     }
+}
+
+/// Says that the test is skipped, and why, as `tests/run` counts it.
+fn skip(why: &str) {
+    let required = std::env::var("PUSHCLUSTER_REQUIRED").unwrap_or_default();
+    assert!(!required.split_whitespace().any(|part| part == "cluster"), "{why}");
+    println!("skipped: {}: {why}", test_name());
 }
 
 fn expect(arguments: &[&str], result: Result<String, String>) -> String {

@@ -1,5 +1,6 @@
 //! Gateways as pods, made by hand: what must work before an operator makes
-//! them. `tests/run cluster` starts the cluster and loads the images.
+//! them. And the upgrade from an older operator. `tests/run cluster` starts the
+//! cluster and loads the images.
 
 // A test reports by panicking.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
@@ -11,6 +12,9 @@ use tests::api;
 use tests::kubernetes::{Client, Cluster, Namespace, images};
 use tests::patience::eventually;
 use tests::socketio::{Socket, Transport};
+
+#[path = "kubernetes/upgrade.rs"]
+mod upgrade;
 
 /// The key whose hash stands in the manifest.
 const KEY: &str = "test-key";

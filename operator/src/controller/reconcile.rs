@@ -162,6 +162,10 @@ async fn look(
     let token = found
         .values
         .get(&SecretKey { name: names.internal(), key: super::secrets::ADMIN_TOKEN.to_owned() });
+    if shrinks(context, &plan) {
+        // Who was empty ten seconds ago may not be any more.
+        memory.asked = None;
+    }
     ask(context, &names, token.map(String::as_str), memory).await;
     before_scale_down(context, &plan, memory).await;
     let pods = context.world.pods(&names);
@@ -213,12 +217,15 @@ async fn ask(context: &Context, names: &Names, token: Option<&str>, memory: &mut
     }
 }
 
+/// Whether there are more gateways than there should be.
+fn shrinks(context: &Context, plan: &Plan) -> bool {
+    let live = context.world.get(Kind::Deployment, &plan.names.namespace, &plan.names.name);
+    live.and_then(|live| live.workload).is_some_and(|gateways| gateways.wanted > plan.replicas)
+}
+
 /// A Deployment that shrinks deletes the pods that cost least.
 async fn before_scale_down(context: &Context, plan: &Plan, memory: &Memory) {
-    let live = context.world.get(Kind::Deployment, &plan.names.namespace, &plan.names.name);
-    let shrinks =
-        live.and_then(|live| live.workload).is_some_and(|gateways| gateways.wanted > plan.replicas);
-    if !shrinks {
+    if !shrinks(context, plan) {
         return;
     }
     let pods = context.world.pods(&plan.names);

@@ -46,6 +46,11 @@ impl Namespace {
         &self.name
     }
 
+    /// The cluster that it is in.
+    pub fn cluster(&self) -> &Cluster {
+        &self.cluster
+    }
+
     /// kubectl in it; what it printed.
     ///
     /// # Panics

@@ -9,7 +9,7 @@ use super::life::made;
 type Edit = (&'static str, &'static str, &'static str, &'static str);
 
 /// Edits of fields that the operator sets: object, operation, path, value.
-const UNDONE: [Edit; 34] = [
+const UNDONE: [Edit; 41] = [
     ("deployment/live", "replace", "/spec/replicas", "9"),
     ("deployment/live", "add", "/spec/paused", "true"),
     ("deployment/live", "replace", "/spec/minReadySeconds", "0"),
@@ -59,6 +59,33 @@ const UNDONE: [Edit; 34] = [
     ("networkpolicy/live", "replace", "/spec/ingress", "[{}]"),
     ("poddisruptionbudget/live", "replace", "/spec/maxUnavailable", "3"),
     ("statefulset/live-nats", "replace", "/spec/template/spec/containers/0/image", "\"evil:1\""),
+    (
+        "deployment/live",
+        "replace",
+        "/spec/template/spec/containers/0/securityContext/capabilities/drop",
+        "[]",
+    ),
+    (
+        "deployment/live",
+        "replace",
+        "/spec/template/spec/securityContext/seccompProfile/type",
+        "\"Unconfined\"",
+    ),
+    ("deployment/live", "remove", "/spec/template/spec/containers/0/livenessProbe", "null"),
+    (
+        "deployment/live",
+        "replace",
+        "/spec/template/spec/containers/0/volumeMounts/0/readOnly",
+        "false",
+    ),
+    ("service/live", "replace", "/spec/type", "\"NodePort\""),
+    ("serviceaccount/live", "replace", "/automountServiceAccountToken", "true"),
+    (
+        "statefulset/live-nats",
+        "replace",
+        "/spec/template/spec/containers/0/args",
+        "[\"-m\", \"8222\"]",
+    ),
 ];
 
 /// Objects that are deleted by hand.
@@ -98,7 +125,8 @@ const FOREIGN: [Edit; 3] = [
 /// What a person can change of an object.
 fn content(object: &Value) -> Value {
     let labels = &object["metadata"]["labels"];
-    json!([labels, object["spec"], object["data"], object["immutable"]])
+    let token = &object["automountServiceAccountToken"];
+    json!([labels, object["spec"], object["data"], object["immutable"], token])
 }
 
 fn edit(kubernetes: &ApiServer, (object, operation, path, value): Edit) {
