@@ -72,7 +72,7 @@ fn read_until(mut gateway: Gateway, last: u64) -> Feed {
                     }
                 }
                 FeedItem::Epoch(_) | FeedItem::Lost(_) => panic!("told of a loss"),
-                _ => {}
+                FeedItem::Fenced { .. } => {}
             }
         }
     })

@@ -14,14 +14,17 @@ async fn the_minimal_example_is_a_push_service_and_its_deletion_leaves_nothing()
     let there = place.clone();
     // Its Service has no address of its own; any server will do.
     let servers = live.pods("pushcluster-nats").await;
-    let nats = format!("nats://{}:4222", servers[0].1);
+    let nats = format!("tls://{}:4222", servers[0].1);
+    let bundle = live.secret("live-nats-app", "ca.crt").await;
+    let name = format!("live-nats.{}.svc", live.namespace().name());
     let user = live.secret("live-nats-app", "username").await;
     let password = live.secret("live-nats-app", "password").await;
     let path = "jsonpath={.status.nats.prefix}";
     let prefix = live.namespace().kubectl(&["get", "push/live", "-o", path]).await;
     browser
         .run(async move || {
-            let app = async_nats::ConnectOptions::with_user_and_password(user, password);
+            let app = async_nats::ConnectOptions::with_user_and_password(user, password)
+                .tls_client_config(tests::nats::trusting(&bundle, &name));
             let app = app.connect(&nats).await.expect("apps may connect to NATS");
             for transport in Transport::ALL {
                 let mut socket = there.connect(transport).await;

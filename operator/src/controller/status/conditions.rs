@@ -124,10 +124,12 @@ fn nats_ready(view: &View<'_>) -> Finding {
         }
     };
     let url = nats_url(plan);
-    let answers = answers(view);
+    let mut answers = answers(view);
+    // One that is at its first attempt knows nothing yet.
+    answers.retain(|status| status.nats.connected || status.nats.error.is_some());
     let cut: Vec<_> = answers.iter().filter(|status| !status.nats.connected).collect();
     if let Some(first) = cut.first() {
-        let error = first.nats.error.as_deref().unwrap_or("not connected");
+        let error = first.nats.error.as_deref().unwrap_or_default();
         let who = if cut.len() == answers.len() {
             "gateways".to_owned()
         } else {
