@@ -148,6 +148,10 @@ pub fn parse_limit(text: Option<&str>, default: usize, max: usize) -> Result<usi
     }
 }
 
+/// Bytes of a refused body that are read at least, if they come: what people
+/// send by mistake is smaller.
+const DISCARDED: usize = 32 << 20;
+
 /// Reads a JSON body of at most `limit` bytes that must be there within
 /// `timeout`.
 pub async fn read_body(
@@ -217,10 +221,10 @@ async fn collect(mut body: Body, limit: usize) -> Result<Bytes, Problem> {
     Ok(whole.freeze())
 }
 
-/// Reads on for as much again and throws it away: a client that is still
+/// Reads on for some time and throws it away: a client that is still
 /// sending would else see a reset and never the answer.
 async fn discard(mut body: Body, limit: usize) {
-    let mut left = limit.saturating_mul(4);
+    let mut left = limit.saturating_mul(4).max(DISCARDED);
     while let Some(Ok(frame)) = body.frame().await {
         match left.checked_sub(frame.data_ref().map_or(0, Bytes::len)) {
             Some(rest) => left = rest,

@@ -211,7 +211,14 @@ async fn one(
         return;
     }
     let drifted = before.is_some_and(|before| before.wanted == hash);
-    match change(context, namespace, wanted, &live).await {
+    let mut changed = change(context, namespace, wanted, &live).await;
+    if matches!(&changed, Err(kube::Error::Api(status)) if status.code == 422)
+        && wanted.body["spec"].is_object()
+        && let Ok(replaced) = replace_lists(context, namespace, wanted, &live).await
+    {
+        changed = Ok(replaced);
+    }
+    match changed {
         Ok(changed) => {
             if drifted && changed.fingerprint != live.fingerprint {
                 outcome.undone.push(format!("{} \"{name}\" was changed", kind.name()));
@@ -298,6 +305,31 @@ async fn change(
     context.metrics.request("apply", wanted.kind);
     let changed = api.patch(&wanted.name, &params, &Patch::Apply(&body)).await?;
     Ok(Live::reduce(wanted.kind, &changed))
+}
+
+/// Undoes what an apply can't: elements of a list that are no longer known by
+/// their key, such as a Service's port whose number was changed. To an apply
+/// it is another port, of a name that is taken, and the API server refuses.
+/// So the lists are replaced as a whole. Then an apply is an apply again.
+async fn replace_lists(
+    context: &Context,
+    namespace: &str,
+    wanted: &Desired,
+    live: &Live,
+) -> Result<Live, kube::Error> {
+    let body = json!({
+        // Refused if it is another one, or has changed since.
+        "metadata": {"uid": live.uid, "resourceVersion": live.version},
+        "spec": wanted.body["spec"],
+    });
+    let params = PatchParams {
+        field_manager: Some(super::names::MANAGER.to_owned()),
+        ..PatchParams::default()
+    };
+    context.metrics.request("patch", wanted.kind);
+    let api = api(context, namespace, wanted.kind);
+    let replaced = api.patch(&wanted.name, &params, &Patch::Merge(&body)).await?;
+    change(context, namespace, wanted, &Live::reduce(wanted.kind, &replaced)).await
 }
 
 /// Deletes what this `PushCluster` owns and its plan no longer asks for.

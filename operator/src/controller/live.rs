@@ -14,6 +14,9 @@ use crate::hash;
 
 /// Who may write into objects without being reported: the parts of Kubernetes
 /// itself.
+/// Fields of one person that are told of one object.
+const PATHS: usize = 8;
+
 const SYSTEM: [&str; 5] = [
     "kube-controller-manager",
     "kube-scheduler",
@@ -163,8 +166,10 @@ impl Live {
                     }
                 }
                 paths.retain(|path| !path.contains("kubectl.kubernetes.io/restartedAt"));
-                paths.truncate(5);
-                (!paths.is_empty()).then(|| format!("{who}: {}", paths.join(", ")))
+                let more = paths.len().saturating_sub(PATHS);
+                paths.truncate(PATHS);
+                let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+                (!paths.is_empty()).then(|| format!("{who}: {}{more}", paths.join(", ")))
             })
             .collect();
         Self {
@@ -229,6 +234,11 @@ fn leaves(fields: &Value, path: &str, paths: &mut Vec<String>) {
         } else {
             format!("{path}[{name}]")
         };
+        // An element that is somebody's as a whole hides no other field.
+        if key.starts_with("k:") && value.get(".").is_some() {
+            paths.push(path);
+            continue;
+        }
         leaves(value, &path, paths);
     }
 }

@@ -9,7 +9,7 @@ use super::life::made;
 type Edit = (&'static str, &'static str, &'static str, &'static str);
 
 /// Edits of fields that the operator sets: object, operation, path, value.
-const UNDONE: [Edit; 41] = [
+const UNDONE: [Edit; 42] = [
     ("deployment/live", "replace", "/spec/replicas", "9"),
     ("deployment/live", "add", "/spec/paused", "true"),
     ("deployment/live", "replace", "/spec/minReadySeconds", "0"),
@@ -79,6 +79,8 @@ const UNDONE: [Edit; 41] = [
         "false",
     ),
     ("service/live", "replace", "/spec/type", "\"NodePort\""),
+    // A list whose elements are known by this number.
+    ("service/live", "replace", "/spec/ports/0/port", "8080"),
     ("serviceaccount/live", "replace", "/automountServiceAccountToken", "true"),
     (
         "statefulset/live-nats",
@@ -101,12 +103,18 @@ const DELETED: [&str; 8] = [
 ];
 
 /// Edits that add what the operator does not set: they are reported.
-const FOREIGN: [Edit; 3] = [
+const FOREIGN: [Edit; 4] = [
     (
         "deployment/live",
         "add",
         "/spec/template/spec/containers/0/env/-",
         "{\"name\": \"EXTRA\", \"value\": \"1\"}",
+    ),
+    (
+        "deployment/live",
+        "add",
+        "/spec/template/spec/containers/-",
+        "{\"name\": \"sidecar\", \"image\": \"sidecar:1\", \"env\": [{\"name\": \"A\", \"value\": \"1\"}]}",
     ),
     (
         "deployment/live",
