@@ -189,9 +189,13 @@ impl Starting {
 
     /// The same, and keeps its thread waiting; it may be one of a runtime's.
     pub fn wait(&mut self) -> Result<(), StartError> {
-        let runtime = tokio::runtime::Builder::new_current_thread().build()?;
-        let waited =
-            std::thread::scope(|scope| scope.spawn(|| runtime.block_on(self.reached())).join());
+        // The runtime ends on that thread, too: on one of another runtime's it
+        // must not.
+        let wait = || {
+            let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+            runtime.block_on(self.reached())
+        };
+        let waited = std::thread::scope(|scope| scope.spawn(wait).join());
         waited.unwrap_or_else(|_| Err(std::io::Error::other("the start failed").into()))
     }
 

@@ -123,7 +123,10 @@ pub fn render(source: &Source<'_>) -> Result<ConfigPlan, Refused> {
     let boot_json = serde_json::to_vec(&boot).map_err(|error| Refused::Write(error.to_string()))?;
     let expected =
         serde_json::to_string(&loaded).map_err(|error| Refused::Write(error.to_string()))?;
+    let keys = serde_json::to_string(&loaded.api.keys)
+        .map_err(|error| Refused::Write(error.to_string()))?;
     Ok(ConfigPlan {
+        keys,
         boot_hash: hash::short(&boot_json),
         boot,
         from_secrets,

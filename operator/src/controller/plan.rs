@@ -147,6 +147,8 @@ pub struct ConfigPlan {
     pub boot_hash: String,
     /// Environment variables whose values are in Secrets.
     pub from_secrets: BTreeMap<String, SecretKey>,
+    /// The file of the API's keys, as hashes. It reloads, too.
+    pub keys: String,
     /// The file: what reloads.
     pub file: String,
     /// What the stream's settings follow from, as a hash, and the generation

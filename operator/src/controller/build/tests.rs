@@ -311,3 +311,20 @@ fn ways_in_from_outside() {
     let names = names(&plan).join(" ");
     assert!(!names.contains("HTTPRoute") && !names.contains("PodMonitor"));
 }
+
+#[test]
+fn other_api_keys_need_no_new_pods() {
+    let hash = "9f".repeat(32);
+    let keys = format!("- {{name: own, sha256: {hash}, scopes: [publish]}}\n");
+    let own = json!({"auth": {"apiKeysSecret": {"name": "keys"}}});
+    let own = plan_with(own, &[("keys", "keys.yaml", &keys)]).unwrap();
+    let made = plan(json!({}));
+    // But for the hash of passwords, which each plan makes anew here.
+    let template = |plan| {
+        let template = built(plan, Kind::Deployment, "live")["spec"]["template"].clone();
+        (template["spec"].clone(), template["metadata"]["labels"].clone())
+    };
+    assert_eq!(template(&own), template(&made));
+    let file = |plan| built(plan, Kind::Secret, "live-config")["data"]["keys.yaml"].clone();
+    assert_ne!(file(&own), file(&made));
+}

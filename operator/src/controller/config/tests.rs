@@ -4,7 +4,6 @@ use serde_json::json;
 
 use crate::controller::build::tests::{cluster, found, plan_with};
 use crate::controller::validate::{Defaults, validate};
-use crate::crd::SecretKey;
 
 #[test]
 fn an_open_manifest_lets_everybody_in_and_only_apps_publish() {
@@ -92,9 +91,9 @@ fn the_hash_is_what_a_gateway_would_report() {
     let mut loaded =
         super::load(&config.boot, &config.from_secrets, &found.values, &config.file).unwrap();
     // A gateway reads the keys from the file that it is told of.
-    assert_eq!(loaded.api.keys_file(), Some("/run/push/api/keys.yaml"));
-    let keys = SecretKey { name: "live-api-key".to_owned(), key: "keys.yaml".to_owned() };
-    loaded.api.keys = gateway_config::api_keys(found.values[&keys].as_bytes(), "keys").unwrap();
+    assert_eq!(loaded.api.keys_file(), Some("/etc/push/keys.yaml"));
+    loaded.api.keys = gateway_config::api_keys(config.keys.as_bytes(), "keys").unwrap();
+    assert_eq!(loaded.api.keys.len(), 1);
     assert_eq!(loaded.log.level, "debug");
     assert_eq!(config.expected_hash, Some(gateway::reload::config_hash(&loaded)));
 }

@@ -20,7 +20,7 @@ pub const NATS_CERT: &str = "/run/push/nats-client/tls.crt";
 pub const NATS_KEY: &str = "/run/push/nats-client/tls.key";
 
 /// Keys of the HTTP API.
-pub const API_KEYS: &str = "/run/push/api/keys.yaml";
+pub const API_KEYS: &str = "/etc/push/keys.yaml";
 /// The admin listener's token.
 pub const ADMIN_TOKEN: &str = "/run/push/admin/token";
 /// The certificate that gateways show each other.
@@ -79,16 +79,9 @@ fn mounted(plan: &Plan) -> Vec<Mounted> {
         volume: "config",
         directory: CONFIG_DIR,
         secret: plan.names.config(),
-        files: vec![(CONFIG_FILE.to_owned(), CONFIG_FILE)],
+        files: [CONFIG_FILE, KEYS_FILE].map(|key| (key.to_owned(), key)).into(),
     }];
     let names = &plan.names;
-    let own_keys = plan.spec.auth.as_ref().and_then(|auth| auth.api_keys_secret.as_ref());
-    all.push(Mounted {
-        volume: "api",
-        directory: "/run/push/api",
-        secret: own_keys.map_or_else(|| names.api_key(), |secret| secret.name.clone()),
-        files: vec![(KEYS_FILE.to_owned(), "keys.yaml")],
-    });
     all.push(Mounted {
         volume: "admin",
         directory: "/run/push/admin",

@@ -41,7 +41,7 @@ fn everything_on_the_wire_is_encrypted() {
     assert_eq!(plan.config.boot["PUSH_PEER_TLS_CERTIFICATE"], "/run/push/peer/tls.crt");
     assert_eq!(plan.config.boot["PUSH_PEER_TLS_SERVER_NAME"], "live.shop.peers.pushcluster.io");
     let mounts = gateway(&plan)["volumeMounts"].to_string();
-    for path in ["/run/push/nats-ca", "/run/push/peer", "/run/push/admin", "/run/push/api"] {
+    for path in ["/run/push/nats-ca", "/run/push/peer", "/run/push/admin", "/etc/push"] {
         assert!(mounts.contains(path), "{path}: {mounts}");
     }
     // The authority's key is nobody's but the operator's.
