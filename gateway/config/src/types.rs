@@ -143,7 +143,7 @@ pub struct Peer {
 pub struct PeerTls {
     /// Path of this gateway's certificate, in PEM, with those between it and
     /// the authority's. Required.
-    pub certificate: String,
+    pub cert: String,
     /// Path of its key, in PEM. Required.
     pub key: String,
     /// Path of the certificates of the authorities whose gateways are let

@@ -94,7 +94,7 @@ impl PeerTls {
     /// Reads the files for the first time.
     pub fn open(config: &gateway_config::PeerTls, metrics: Metrics) -> Result<Self, TlsError> {
         let files = Files {
-            certificate: config.certificate.as_str().into(),
+            certificate: config.cert.as_str().into(),
             key: config.key.as_str().into(),
             ca: config.ca.as_str().into(),
         };
@@ -207,7 +207,7 @@ impl PeerTls {
 
 impl Files {
     fn each(&self) -> [(&'static str, &PathBuf); 3] {
-        [("certificate", &self.certificate), ("key", &self.key), ("ca", &self.ca)]
+        [("cert", &self.certificate), ("key", &self.key), ("ca", &self.ca)]
     }
 
     fn read_now(&self) -> Content {
@@ -248,7 +248,7 @@ impl Files {
             let path = self.each().into_iter().find(|(name, _)| *name == key);
             Trouble::new(key, path.map_or(Path::new(""), |(_, path)| path), why)
         };
-        let chain = certificates(certificate).map_err(|why| trouble("certificate", &why))?;
+        let chain = certificates(certificate).map_err(|why| trouble("cert", &why))?;
         let private = || {
             PrivateKeyDer::from_pem_slice(key).map_err(|error| match error {
                 rustls::pki_types::pem::Error::NoItemsFound => {
@@ -269,13 +269,13 @@ impl Files {
         let versions = &[&rustls::version::TLS13];
         let server = ServerConfig::builder_with_provider(provider.clone())
             .with_protocol_versions(versions)
-            .map_err(|error| trouble("certificate", &error))?
+            .map_err(|error| trouble("cert", &error))?
             .with_client_cert_verifier(verifier)
             .with_single_cert(chain.clone(), private()?)
             .map_err(|error| trouble("key", &error))?;
         let client = ClientConfig::builder_with_provider(provider)
             .with_protocol_versions(versions)
-            .map_err(|error| trouble("certificate", &error))?
+            .map_err(|error| trouble("cert", &error))?
             .with_root_certificates(roots)
             .with_client_auth_cert(chain, private()?)
             .map_err(|error| trouble("key", &error))?;

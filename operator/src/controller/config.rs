@@ -178,7 +178,7 @@ fn boot_tree(source: &Source<'_>) -> Value {
         "peer": {
             "listen": listen(port::PEER),
             "tls": {
-                "certificate": PEER_CERT,
+                "cert": PEER_CERT,
                 "key": PEER_KEY,
                 "ca": PEER_CA,
                 "serverName": source.names.peer_host(),

@@ -8,7 +8,7 @@ use super::*;
 /// `peer.tls` in a configuration, with the name that certificates carry.
 fn with(ca: &str, (certificate, key): &(String, String), name: &str) -> String {
     let name = if name.is_empty() { String::new() } else { format!(", serverName: {name}") };
-    format!(", tls: {{certificate: '{certificate}', key: '{key}', ca: '{ca}'{name}}}")
+    format!(", tls: {{cert: '{certificate}', key: '{key}', ca: '{ca}'{name}}}")
 }
 
 /// Where a gateway's peer listener is.

@@ -95,9 +95,9 @@ fn peers(config: &Config, good: &[(&str, Listen)], findings: &mut Findings) {
         None => {}
     }
     if let Some(tls) = &config.peer.tls {
-        let files = [("certificate", &tls.certificate), ("key", &tls.key), ("ca", &tls.ca)];
+        let files = [("cert", &tls.cert), ("key", &tls.key), ("ca", &tls.ca)];
         for (name, _) in files.iter().filter(|(_, path)| path.is_empty()) {
-            let message = "is missing; gateways show each other certificates, so `certificate`, `key` and `ca` go together";
+            let message = "is missing; gateways show each other certificates, so `cert`, `key` and `ca` go together";
             findings.add(format!("peer.tls.{name}"), message);
         }
         if let Some(name) = &tls.server_name

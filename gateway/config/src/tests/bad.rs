@@ -328,12 +328,12 @@ push.yaml:1:143: api.keys[1].scopes: is empty, so the key could do nothing; list
         "push.yaml:1:54: peer.advertise: takes the one address that other gateways connect to",
     ),
     (
-        "peer: {tls: {certificate: a}}",
-        "push.yaml:1:8: peer.tls.key: is missing; gateways show each other certificates, so `certificate`, `key` and `ca` go together\npush.yaml:1:8: peer.tls.ca: is missing; gateways show each other certificates, so `certificate`, `key` and `ca` go together",
+        "peer: {tls: {cert: a}}",
+        "push.yaml:1:8: peer.tls.key: is missing; gateways show each other certificates, so `cert`, `key` and `ca` go together\npush.yaml:1:8: peer.tls.ca: is missing; gateways show each other certificates, so `cert`, `key` and `ca` go together",
     ),
     (
-        "peer: {tls: {certificate: a, key: b, ca: c, serverName: 'a b'}}",
-        "push.yaml:1:57: peer.tls.serverName: takes a host name or an IP address that stands in the certificates, as in `live-peers`",
+        "peer: {tls: {cert: a, key: b, ca: c, serverName: 'a b'}}",
+        "push.yaml:1:50: peer.tls.serverName: takes a host name or an IP address that stands in the certificates, as in `live-peers`",
     ),
     (
         "peer: {listen: '[::]:8082', advertise: 'fd00::1:99'}",
@@ -463,7 +463,7 @@ const VARIABLES: &[(&str, &str, &str)] = &[
     (
         "PUSH_PEER_TLS",
         "s3",
-        "PUSH_PEER_TLS:1:1: peer.tls: takes a section with `ca`, `certificate`, `key` and `serverName`, not text",
+        "PUSH_PEER_TLS:1:1: peer.tls: takes a section with `ca`, `cert`, `key` and `serverName`, not text",
     ),
     (
         "PUSH_INSECURE",

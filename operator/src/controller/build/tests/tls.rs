@@ -38,7 +38,7 @@ fn everything_on_the_wire_is_encrypted() {
     assert_eq!(conf.matches("tls {").count(), 2, "clients and routes: {conf}");
     assert!(!conf.contains("allow_non_tls"));
     assert_eq!(plan.config.boot["PUSH_RELAY_TLS_CA"], "/run/push/nats-ca/ca.crt");
-    assert_eq!(plan.config.boot["PUSH_PEER_TLS_CERTIFICATE"], "/run/push/peer/tls.crt");
+    assert_eq!(plan.config.boot["PUSH_PEER_TLS_CERT"], "/run/push/peer/tls.crt");
     assert_eq!(plan.config.boot["PUSH_PEER_TLS_SERVER_NAME"], "live.shop.peers.pushcluster.io");
     let mounts = gateway(&plan)["volumeMounts"].to_string();
     for path in ["/run/push/nats-ca", "/run/push/peer", "/run/push/admin", "/etc/push"] {
