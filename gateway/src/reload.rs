@@ -18,10 +18,11 @@ use crate::metrics::{Metrics, OutcomeLabel};
 #[cfg(test)]
 mod tests;
 
-/// Time between two looks at the file.
-const EVERY: Duration = Duration::from_secs(2);
+/// Time between two looks at files that may change.
+pub(crate) const EVERY: Duration = Duration::from_secs(2);
 /// A changed file must stay as it is for so long: an editor may empty a file
-/// before it writes it, and an empty file is a valid configuration.
+/// before it writes it, and an empty file is a valid configuration. And several
+/// that belong together are not written at once.
 const SETTLE: Duration = Duration::from_millis(250);
 
 /// Watches the configuration file and hands out what it says.
@@ -95,7 +96,7 @@ impl Reload {
     /// One look at each file. Cancelled anywhere, the next one finds the same.
     async fn look(&mut self) {
         if let Some(file) = self.sources.file.clone()
-            && let Some(content) = changed(&file, &self.seen).await
+            && let Some(content) = changed(|| read(&file), Some(&self.seen)).await
         {
             match &content {
                 Ok(bytes) => self.take(self.sources.load_bytes(bytes)),
@@ -111,7 +112,7 @@ impl Reload {
         }
         let keys = self.current.borrow().api.keys_file().map(str::to_owned);
         if let Some(path) = keys
-            && let Some(content) = changed(Path::new(&path), &self.seen_keys).await
+            && let Some(content) = changed(|| read(Path::new(&path)), Some(&self.seen_keys)).await
         {
             match &content {
                 Ok(bytes) => self.take_keys(api_keys(bytes, &path)),
@@ -187,17 +188,20 @@ impl Reload {
     }
 }
 
-/// What a file holds now, once it stays as it is; nothing if that is known.
-async fn changed(file: &Path, seen: &Seen) -> Option<Seen> {
-    let mut content = read(file).await;
-    if content == *seen {
-        return None;
-    }
+/// What files hold now, once they stay as they are; nothing if that is known.
+pub(crate) async fn changed<T: PartialEq, F: Future<Output = T>>(
+    read: impl Fn() -> F,
+    seen: Option<&T>,
+) -> Option<T> {
+    let mut content = read().await;
     loop {
+        if Some(&content) == seen {
+            return None;
+        }
         tokio::time::sleep(SETTLE).await;
-        let again = read(file).await;
+        let again = read().await;
         if again == content {
-            return (content != *seen).then_some(content);
+            return Some(content);
         }
         content = again;
     }

@@ -11,8 +11,9 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::digest::{Digest, SHA256, digest};
-use axum::http::{HeaderMap, header};
+use axum::http::HeaderMap;
 
+use crate::auth::keys::bearer;
 use crate::error::{Error, ErrorCode};
 use crate::metrics::{Metrics, OutcomeLabel};
 
@@ -130,11 +131,4 @@ fn tokens(content: &[u8]) -> Result<Vec<Digest>, String> {
         );
     }
     Ok(tokens)
-}
-
-fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
-    let value = headers.get(header::AUTHORIZATION)?.as_bytes();
-    let (scheme, token) = value.split_at_checked(b"Bearer ".len())?;
-    // The scheme's case doesn't count (RFC 9110, section 11.1).
-    scheme.eq_ignore_ascii_case(b"Bearer ").then(|| token.trim_ascii())
 }

@@ -221,13 +221,15 @@ fn scope_name(scope: Scope) -> &'static str {
 /// `Authorization` for itself.
 fn presented_key(headers: &HeaderMap) -> Option<&[u8]> {
     let own = headers.get("x-api-key").map(|value| value.as_bytes().trim_ascii());
-    let bearer = || {
-        let value = headers.get(header::AUTHORIZATION)?.as_bytes();
-        let (scheme, key) = value.split_at_checked(b"Bearer ".len())?;
-        // The scheme's case doesn't count (RFC 9110, section 11.1).
-        scheme.eq_ignore_ascii_case(b"Bearer ").then(|| key.trim_ascii())
-    };
-    own.filter(|key| !key.is_empty()).or_else(bearer).filter(|key| !key.is_empty())
+    own.filter(|key| !key.is_empty()).or_else(|| bearer(headers)).filter(|key| !key.is_empty())
+}
+
+/// What a request carries as `Authorization: Bearer`.
+pub fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
+    let value = headers.get(header::AUTHORIZATION)?.as_bytes();
+    let (scheme, token) = value.split_at_checked(b"Bearer ".len())?;
+    // The scheme's case doesn't count (RFC 9110, section 11.1).
+    scheme.eq_ignore_ascii_case(b"Bearer ").then(|| token.trim_ascii())
 }
 
 /// 64 hexadecimal digits as bytes.

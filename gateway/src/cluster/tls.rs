@@ -17,12 +17,8 @@ use tokio::net::TcpStream;
 use tokio_rustls::{TlsAcceptor, TlsConnector, client, server};
 
 use crate::metrics::{Metrics, OutcomeLabel, ReasonLabel};
+use crate::reload::{EVERY, changed};
 
-/// Time between two looks at the files.
-const EVERY: Duration = Duration::from_secs(2);
-/// Files that have changed must stay as they are for so long: three of them
-/// belong together, and are not written at once.
-const SETTLE: Duration = Duration::from_millis(250);
 /// How long another gateway may take to shake hands.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How often the same trouble is said in the log.
@@ -173,7 +169,7 @@ impl PeerTls {
         // What they hold now may be newer than what was read.
         let mut seen = None;
         loop {
-            if let Some(content) = self.files.changed(seen.as_ref()).await {
+            if let Some(content) = changed(|| self.files.read(), seen.as_ref()).await {
                 // Only what is other than at the start is worth a word.
                 self.take(&content, seen.is_none());
                 seen = Some(content);
@@ -224,22 +220,6 @@ impl Files {
                 tokio::fs::read(path).await.map_err(|error| Trouble::new(key, path, &error))?;
         }
         Ok(all)
-    }
-
-    /// What they hold, once they stay as they are; nothing if that is known.
-    async fn changed(&self, seen: Option<&Content>) -> Option<Content> {
-        let mut content = self.read().await;
-        loop {
-            if Some(&content) == seen {
-                return None;
-            }
-            tokio::time::sleep(SETTLE).await;
-            let again = self.read().await;
-            if again == content {
-                return Some(content);
-            }
-            content = again;
-        }
     }
 
     fn build(&self, [certificate, key, ca]: &[Vec<u8>; 3]) -> Result<Current, Trouble> {

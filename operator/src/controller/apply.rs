@@ -10,15 +10,16 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
+use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams, PostParams, Preconditions};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::build::Desired;
 use super::context::Context;
 use super::kinds::Kind;
 use super::live::{Live, PodLive};
 use super::memory::{Applied, Memory};
-use super::names::BOOT;
+use super::names::{BOOT, Names};
 use super::plan::Plan;
 use crate::hash;
 
@@ -330,6 +331,19 @@ async fn replace_lists(
     let api = api(context, namespace, wanted.kind);
     let replaced = api.patch(&wanted.name, &params, &Patch::Merge(&body)).await?;
     change(context, namespace, wanted, &Live::reduce(wanted.kind, &replaced)).await
+}
+
+/// Sets labels or annotations of a pod. One that is gone needs none.
+pub(super) async fn patch_pod(context: &Context, names: &Names, pod: &str, patch: &Value) {
+    let api: Api<Pod> = Api::namespaced(context.client.clone(), &names.namespace);
+    let params = PatchParams {
+        field_manager: Some(super::names::MANAGER.to_owned()),
+        ..PatchParams::default()
+    };
+    context.metrics.request_of("patch", "Pod");
+    if let Err(error) = api.patch_metadata(pod, &params, &Patch::Merge(patch)).await {
+        tracing::warn!(cluster = %names, pod, "the pod cannot be marked: {}", words(&error));
+    }
 }
 
 /// Deletes what this `PushCluster` owns and its plan no longer asks for.

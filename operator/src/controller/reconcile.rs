@@ -3,8 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use k8s_openapi::api::core::v1::Pod;
-use kube::api::{Api, DynamicObject, Patch, PatchParams};
+use kube::api::DynamicObject;
 use kube::runtime::controller::Action;
 use kube::{Resource as _, ResourceExt as _};
 use serde_json::{Value, json};
@@ -16,7 +15,7 @@ use super::fetch::{self, FetchError};
 use super::gateways::{self, EVERY};
 use super::kinds::Kind;
 use super::memory::Memory;
-use super::names::{ACCEPTING, DELETION_COST, MANAGER, NUDGED, Names, RECONCILE};
+use super::names::{ACCEPTING, DELETION_COST, NUDGED, Names, RECONCILE};
 use super::plan::Plan;
 use super::servers;
 use super::status;
@@ -231,7 +230,7 @@ async fn before_scale_down(context: &Context, plan: &Plan, memory: &Memory) {
     let pods = context.world.pods(&plan.names);
     for (pod, cost) in gateways::deletion_costs(&pods, &memory.gateways) {
         let patch = json!({"metadata": {"annotations": {DELETION_COST: cost.to_string()}}});
-        patch_pod(context, &plan.names, &pod, &patch).await;
+        apply::patch_pod(context, &plan.names, &pod, &patch).await;
     }
 }
 
@@ -243,7 +242,7 @@ async fn steer(context: &Context, plan: &Plan, memory: &Memory) {
     for (pod, accepting) in gateways::accepting(&pods, &memory.gateways, full) {
         tracing::info!(cluster = %plan.names, pod, accepting, "new clients are steered");
         let patch = json!({"metadata": {"labels": {ACCEPTING: accepting.to_string()}}});
-        patch_pod(context, &plan.names, &pod, &patch).await;
+        apply::patch_pod(context, &plan.names, &pod, &patch).await;
     }
 }
 
@@ -261,15 +260,6 @@ async fn nudge(context: &Context, plan: &Plan, pods: &[super::live::PodLive], me
     });
     for pod in late {
         let patch = json!({"metadata": {"annotations": {NUDGED: expected}}});
-        patch_pod(context, &plan.names, &pod.name, &patch).await;
-    }
-}
-
-async fn patch_pod(context: &Context, names: &Names, pod: &str, patch: &Value) {
-    let api: Api<Pod> = Api::namespaced(context.client.clone(), &names.namespace);
-    let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
-    context.metrics.request_of("patch", "Pod");
-    if let Err(error) = api.patch_metadata(pod, &params, &Patch::Merge(patch)).await {
-        tracing::warn!(cluster = %names, pod, "the pod cannot be labelled: {}", apply::words(&error));
+        apply::patch_pod(context, &plan.names, &pod.name, &patch).await;
     }
 }

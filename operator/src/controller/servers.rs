@@ -11,20 +11,18 @@ use std::time::{Duration, Instant};
 use async_nats::{Client, ConnectOptions};
 use futures_util::future::join_all;
 use k8s_openapi::jiff::Timestamp;
-use kube::ResourceExt as _;
-use kube::api::{Api, Patch, PatchParams};
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::apply::words;
+use super::apply;
 use super::context::Context;
 use super::kinds::Kind;
 use super::live::PodLive;
 use super::memory::{Behind, Memory};
-use super::names::{LOADED, MANAGER, NUDGED, port};
+use super::names::{LOADED, NUDGED, port};
 use super::plan::{Loaded, ManagedPlan, Plan};
 use super::secrets::{BUNDLE, NATS_SYSTEM};
 use super::validate::Found;
@@ -219,17 +217,9 @@ async fn settle(
 }
 
 async fn mark(context: &Context, plan: &Plan, pod: &PodLive, annotation: &str, value: &str) {
-    let api: Api<k8s_openapi::api::core::v1::Pod> =
-        Api::namespaced(context.client.clone(), &plan.names.namespace);
+    // A new pod has the name of the one before.
     let patch = json!({"metadata": {"uid": pod.uid, "annotations": {annotation: value}}});
-    let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
-    context.metrics.request_of("patch", "Pod");
-    match api.patch_metadata(&pod.name, &params, &Patch::Merge(&patch)).await {
-        Ok(changed) => tracing::debug!(pod = changed.name_any(), annotation, value),
-        Err(error) => {
-            tracing::warn!(cluster = %plan.names, pod = pod.name, "the pod cannot be marked: {}", words(&error));
-        }
-    }
+    apply::patch_pod(context, &plan.names, &pod.name, &patch).await;
 }
 
 /// Servers that have been behind for long, in words.

@@ -1,5 +1,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+use axum::http::header;
+
 use super::*;
 
 struct File(PathBuf);

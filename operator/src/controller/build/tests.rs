@@ -52,14 +52,24 @@ pub(crate) fn found(cluster: &PushCluster, users: &[(&str, &str, &str)]) -> Foun
     found
 }
 
-pub(crate) fn plan_with(spec: Value, users: &[(&str, &str, &str)]) -> Result<Plan, Invalid> {
-    let cluster = cluster(spec);
-    let defaults = Defaults {
+/// What the operator was started with.
+pub(crate) fn defaults() -> Defaults {
+    Defaults {
         gateway_image: "gateway:1".to_owned(),
         nats_image: "nats:1".to_owned(),
         operator_namespace: Some("push-system".to_owned()),
-    };
-    validate(&cluster, &defaults, &found(&cluster, users))
+    }
+}
+
+/// What one of them holds.
+fn held_by(found: &Found, name: &str) -> BTreeMap<String, String> {
+    let own = found.values.iter().filter(|(at, _)| at.name == name);
+    own.map(|(at, value)| (at.key.clone(), value.clone())).collect()
+}
+
+pub(crate) fn plan_with(spec: Value, users: &[(&str, &str, &str)]) -> Result<Plan, Invalid> {
+    let cluster = cluster(spec);
+    validate(&cluster, &defaults(), &found(&cluster, users))
 }
 
 fn plan(spec: Value) -> Plan {
@@ -184,12 +194,7 @@ fn what_needs_a_restart_is_told_from_what_reloads() {
 fn passwords_are_nowhere_but_in_secrets() {
     let cluster = cluster(json!({}));
     let found = found(&cluster, &[]);
-    let defaults = Defaults {
-        gateway_image: "g".to_owned(),
-        nats_image: "n".to_owned(),
-        operator_namespace: None,
-    };
-    let plan = validate(&cluster, &defaults, &found).unwrap();
+    let plan = validate(&cluster, &defaults(), &found).unwrap();
     for one in all(&plan, Capable::default()).unwrap() {
         let text = one.body.to_string();
         for (at, value) in &found.values {
@@ -240,12 +245,7 @@ fn a_volume_that_grows_leaves_the_template_as_it_was() {
     let cluster = cluster(json!({"nats": {"managed": {"storage": {"size": "20Gi"}}}}));
     let mut found = found(&cluster, &[]);
     found.claim_size = Some("10Gi".to_owned());
-    let defaults = Defaults {
-        gateway_image: "g".to_owned(),
-        nats_image: "n".to_owned(),
-        operator_namespace: None,
-    };
-    let plan = validate(&cluster, &defaults, &found).unwrap();
+    let plan = validate(&cluster, &defaults(), &found).unwrap();
     let servers = built(&plan, Kind::StatefulSet, "live-nats");
     let claim = &servers["spec"]["volumeClaimTemplates"][0]["spec"]["resources"]["requests"];
     assert_eq!(claim["storage"], "10Gi");

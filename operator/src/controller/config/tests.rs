@@ -2,8 +2,8 @@
 
 use serde_json::json;
 
-use crate::controller::build::tests::{cluster, found, plan_with};
-use crate::controller::validate::{Defaults, validate};
+use crate::controller::build::tests::{cluster, defaults, found, plan_with};
+use crate::controller::validate::validate;
 
 #[test]
 fn an_open_manifest_lets_everybody_in_and_only_apps_publish() {
@@ -82,12 +82,7 @@ fn the_hash_is_what_a_gateway_would_report() {
     let cluster =
         cluster(json!({"channels": [{"match": "a"}], "gateway": {"log": {"level": "debug"}}}));
     let found = found(&cluster, &[]);
-    let defaults = Defaults {
-        gateway_image: "g".to_owned(),
-        nats_image: "n".to_owned(),
-        operator_namespace: None,
-    };
-    let config = validate(&cluster, &defaults, &found).unwrap().config;
+    let config = validate(&cluster, &defaults(), &found).unwrap().config;
     let mut loaded =
         super::load(&config.boot, &config.from_secrets, &found.values, &config.file).unwrap();
     // A gateway reads the keys from the file that it is told of.
@@ -100,26 +95,21 @@ fn the_hash_is_what_a_gateway_would_report() {
 
 #[test]
 fn the_generation_rises_with_the_streams_settings_only() {
-    let defaults = Defaults {
-        gateway_image: "g".to_owned(),
-        nats_image: "n".to_owned(),
-        operator_namespace: None,
-    };
     let mut cluster = cluster(
         json!({"channels": [{"match": "a", "history": {"maxMessages": 1, "maxAge": "1h"}}]}),
     );
     let mut found = found(&cluster, &[]);
-    let first = validate(&cluster, &defaults, &found).unwrap().config.stream;
+    let first = validate(&cluster, &defaults(), &found).unwrap().config.stream;
     found.stream = Some(first.clone());
 
     cluster.metadata.generation = Some(8);
     cluster.spec.replicas = 9;
-    let scaled = validate(&cluster, &defaults, &found).unwrap().config;
+    let scaled = validate(&cluster, &defaults(), &found).unwrap().config;
     assert_eq!(scaled.stream, first, "gateways have nothing to read again");
 
     cluster.metadata.generation = Some(9);
     cluster.spec.channels[0].history.as_mut().unwrap().max_messages = 2;
-    let changed = validate(&cluster, &defaults, &found).unwrap().config;
+    let changed = validate(&cluster, &defaults(), &found).unwrap().config;
     assert!(changed.stream.1 > first.1);
     assert!(changed.file.contains(&format!("generation: {}", changed.stream.1)));
 }

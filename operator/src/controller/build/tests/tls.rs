@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::{NOW, all, built, cluster, found, gateway, plan};
+use super::{NOW, all, built, cluster, defaults, found, gateway, held_by, plan};
 use crate::controller::build::Capable;
 use crate::controller::kinds::Kind;
 use crate::controller::names::Names;
 use crate::controller::plan::{Plan, Wire};
 use crate::controller::secrets::{self, Circumstances};
-use crate::controller::validate::{Defaults, Found, validate};
+use crate::controller::validate::{Found, validate};
 use crate::crd::SecretKey;
 
 /// The text of the NATS servers' configuration.
@@ -23,12 +23,7 @@ fn plan_at(spec: Value, wire: Wire) -> Plan {
     let cluster = cluster(spec);
     let mut found = found(&cluster, &[]);
     found.wire = wire;
-    let defaults = Defaults {
-        gateway_image: "g".to_owned(),
-        nats_image: "n".to_owned(),
-        operator_namespace: Some("push-system".to_owned()),
-    };
-    validate(&cluster, &defaults, &found).unwrap()
+    validate(&cluster, &defaults(), &found).unwrap()
 }
 
 #[test]
@@ -121,20 +116,10 @@ fn a_new_certificate_restarts_nobody() {
     let cluster = cluster(json!({}));
     let names = Names::of(&cluster);
     let mut found = found(&cluster, &[]);
-    let defaults = Defaults {
-        gateway_image: "g".to_owned(),
-        nats_image: "n".to_owned(),
-        operator_namespace: None,
-    };
-    let before = validate(&cluster, &defaults, &found).unwrap();
+    let before = validate(&cluster, &defaults(), &found).unwrap();
     let later = NOW + 61 * 24 * 60 * 60;
     for kept in secrets::kept(&cluster.spec, &names) {
-        let there: BTreeMap<String, String> = found
-            .values
-            .iter()
-            .filter(|(at, _)| at.name == kept.name)
-            .map(|(at, value)| (at.key.clone(), value.clone()))
-            .collect();
+        let there = held_by(&found, &kept.name);
         let others = found.values.clone();
         let of = |now| Circumstances { names: &names, others: &others, wire: Wire::Encrypted, now };
         assert!(kept.complete(&there, &of(NOW)).unwrap().is_empty(), "{} rests", kept.name);
@@ -145,7 +130,7 @@ fn a_new_certificate_restarts_nobody() {
             found.values.insert(SecretKey { name: kept.name.clone(), key }, value);
         }
     }
-    let after = validate(&cluster, &defaults, &found).unwrap();
+    let after = validate(&cluster, &defaults(), &found).unwrap();
     let bodies = |plan: &Plan| all(plan, Capable::default()).unwrap();
     assert_eq!(bodies(&before), bodies(&after), "no object changes but the Secret itself");
     let loaded = |plan: &Plan| plan.managed_nats().unwrap().loaded.clone();
@@ -165,12 +150,7 @@ fn a_lost_authority_loses_nobodys_trust() {
     let old = ca(&found);
     found.values.retain(|at, _| at.name != "live-ca");
     for kept in secrets::kept(&cluster.spec, &names) {
-        let there: BTreeMap<String, String> = found
-            .values
-            .iter()
-            .filter(|(at, _)| at.name == kept.name)
-            .map(|(at, value)| (at.key.clone(), value.clone()))
-            .collect();
+        let there = held_by(&found, &kept.name);
         let others = found.values.clone();
         let of = Circumstances { names: &names, others: &others, wire: Wire::Encrypted, now: NOW };
         let made = kept.complete(&there, &of).unwrap();
