@@ -27,7 +27,7 @@ RUN cargo build --release --locked -p operator --target "$(uname -m)-unknown-lin
  && strip --strip-debug -o /push-operator "target/$(uname -m)-unknown-linux-gnu/release/push-operator"
 
 FROM ${GO_IMAGE} AS build-nats
-# The version that tests/cluster/versions names and the operator starts.
+# The version that tests/cluster/go.mod names and the operator starts.
 ARG NATS_VERSION=2.15.2
 RUN CGO_ENABLED=0 go install -trimpath -ldflags "-s -w" "github.com/nats-io/nats-server/v2@v${NATS_VERSION}"
 

@@ -1,17 +1,21 @@
 //! Names: channels, users, namespaces.
 
-use std::borrow::Borrow;
-use std::fmt;
-use std::sync::Arc;
-
+use arcstr::ArcStr;
 use gateway_config::subject;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::borrow::{Borrow, Cow};
+use std::fmt;
 
 /// Longest channel name, in bytes.
 pub const MAX_CHANNEL_BYTES: usize = 200;
 
 /// The name of a channel: UTF-8, 1 to 200 bytes, no control characters.
+///
+/// A clone shares the text and is one pointer: a subscription is known to its
+/// session, the hub, the fan-out and the session's record.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Channel(Arc<str>);
+pub struct Channel(ArcStr);
 
 /// Why a text is not a channel's name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -25,6 +29,13 @@ pub enum ChannelError {
     /// A control character.
     #[error("a channel's name has a control character")]
     Control,
+    /// A name of the system's without what it names, or with a namespace that
+    /// is written otherwise than the mapping writes it: it would share its
+    /// subject with another name, or have none.
+    #[error(
+        "a channel's name is `$user.<id>`, `$sid.<id>` or `$ns.<namespace>.<room>`, with other characters of the namespace than letters and digits as in a NATS subject, or none of these"
+    )]
+    System,
 }
 
 // === impl Channel ===
@@ -41,6 +52,9 @@ impl Channel {
         if name.chars().any(char::is_control) {
             return Err(ChannelError::Control);
         }
+        if is_half_named(name) {
+            return Err(ChannelError::System);
+        }
         Ok(Self(name.into()))
     }
 
@@ -56,7 +70,7 @@ impl Channel {
 
     /// `$all`: every session.
     pub fn all() -> Self {
-        Self("$all".into())
+        Self(arcstr::literal!("$all"))
     }
 
     /// What a client in `namespace` calls `room`: the name itself in `/`,
@@ -67,6 +81,20 @@ impl Channel {
             // One token, so that `/a.b` with `c` is not `/a` with `b.c`.
             name => Self::new(&format!("$ns.{}.{room}", subject::encode_token(name))),
         }
+    }
+
+    /// What a client in `namespace` calls it: back from
+    /// [`Channel::in_namespace`].
+    pub fn name_in(&self, namespace: &str) -> &str {
+        let namespace = namespace.trim_start_matches('/');
+        if namespace.is_empty() {
+            return &self.0;
+        }
+        self.0
+            .strip_prefix("$ns.")
+            .and_then(|rest| rest.strip_prefix(&*subject::encode_token(namespace)))
+            .and_then(|rest| rest.strip_prefix('.'))
+            .unwrap_or(&self.0)
     }
 
     /// The name.
@@ -112,6 +140,21 @@ impl Channel {
     }
 }
 
+/// Whether it is a name of the system's that no mapping makes; see
+/// [`ChannelError::System`].
+fn is_half_named(name: &str) -> bool {
+    if let Some(id) = name.strip_prefix("$user.").or_else(|| name.strip_prefix("$sid.")) {
+        return id.is_empty();
+    }
+    let Some((namespace, room)) = name.strip_prefix("$ns.").and_then(|rest| rest.split_once('.'))
+    else {
+        return false;
+    };
+    // Without a room it is a name like others: its last `.` is escaped.
+    let token = subject::decode(namespace).map(|name| subject::encode_token(&name));
+    namespace.is_empty() || (!room.is_empty() && token.as_deref() != Some(namespace))
+}
+
 impl AsRef<str> for Channel {
     fn as_ref(&self) -> &str {
         &self.0
@@ -121,6 +164,19 @@ impl AsRef<str> for Channel {
 impl Borrow<str> for Channel {
     fn borrow(&self) -> &str {
         &self.0
+    }
+}
+
+impl Serialize for Channel {
+    fn serialize<S: Serializer>(&self, writer: S) -> Result<S::Ok, S::Error> {
+        writer.serialize_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Channel {
+    fn deserialize<D: Deserializer<'de>>(reader: D) -> Result<Self, D::Error> {
+        let name = Cow::<str>::deserialize(reader)?;
+        Self::new(&name).map_err(D::Error::custom)
     }
 }
 

@@ -7,6 +7,7 @@
 //! - `config`: `config check`, `config schema`, `config reference`
 //! - `publish`, `subscribe`: clients of a running gateway
 //! - `doctor`: both at once, to see that all works
+//! - `bench`: many of both, to see how much works
 //! - `output`: stdout, which may be closed at any time
 
 use std::path::PathBuf;
@@ -15,6 +16,7 @@ use std::process::ExitCode;
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use gateway_config::{Config, ConfigError, Sources};
 
+mod bench;
 mod config;
 mod doctor;
 mod flags;
@@ -22,6 +24,7 @@ mod output;
 mod publish;
 mod subscribe;
 
+pub use bench::Bench;
 pub use config::ConfigCommand;
 pub use doctor::Doctor;
 pub use flags::ConfigFlags;
@@ -77,6 +80,15 @@ pub enum Command {
     /// Exit codes: 0 received, 1 refused, 2 used wrongly, 3 not reachable, or
     /// nothing came.
     Doctor(Doctor),
+    /// Load a running gateway or cluster, and say how long deliveries take
+    ///
+    /// Connects clients, publishes at a steady pace, tells its progress every
+    /// second, and prints percentiles and a histogram of the delays. It takes
+    /// one core of this machine; more than one may run at once.
+    ///
+    /// Exit codes: 0 all connected and all delivered, 1 not all, or refused,
+    /// 2 used wrongly, 3 not reachable.
+    Bench(Bench),
 }
 
 /// Pushes publications to web and mobile apps over Socket.IO, WebSocket and
@@ -135,6 +147,7 @@ pub async fn run_client(command: Command) -> ExitCode {
         Command::Publish(command) => publish::run(command).await,
         Command::Subscribe(command) => subscribe::run(command).await,
         Command::Doctor(command) => doctor::run(command).await,
+        Command::Bench(command) => bench::run(command).await,
     }
 }
 

@@ -7,6 +7,7 @@
 //! - [`members`]: the gateways that are there
 //! - `heartbeat`: how they know of each other
 //! - [`ask`]: questions that every gateway answers
+//! - `marks`: revocations that were made when this gateway didn't hear
 //! - [`forward`]: requests for sessions of another gateway, to it
 //! - `tls`, `stream`: their connections, encrypted and mutually known
 //! - `listener`: the peer listener, where such requests come in
@@ -20,6 +21,7 @@ use std::time::{Duration, SystemTime};
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::{Readiness, StatusSource};
+use crate::auth::Authenticator;
 use crate::metrics::Metrics;
 use crate::relay::jetstream::Connection;
 use crate::session::sid::{GatewayId, NoRandomness};
@@ -27,8 +29,9 @@ use crate::shard::{Shards, Shared};
 
 pub mod ask;
 pub mod forward;
-mod heartbeat;
+pub mod heartbeat;
 mod listener;
+mod marks;
 pub mod members;
 pub mod signer;
 mod stream;
@@ -59,6 +62,7 @@ pub struct Cluster {
     asks: String,
     nats: OnceLock<async_nats::Client>,
     shards: Shards,
+    auth: Arc<Authenticator>,
     metrics: Metrics,
     /// Requests and sockets of clients that are on their way through here.
     passing: AtomicUsize,
@@ -74,6 +78,8 @@ pub struct ClusterOptions<'a> {
     pub prefix: &'a str,
     /// This gateway's shards.
     pub shards: Shards,
+    /// Who a client is.
+    pub auth: Arc<Authenticator>,
     /// What is counted.
     pub metrics: Metrics,
     /// `peer.tls`
@@ -104,7 +110,7 @@ pub struct Passing(Arc<Cluster>);
 impl Cluster {
     /// A gateway that knows no other yet.
     pub fn new(options: ClusterOptions<'_>) -> Arc<Self> {
-        let ClusterOptions { gateway, keys, prefix, shards, metrics, tls, stop } = options;
+        let ClusterOptions { gateway, keys, prefix, shards, auth, metrics, tls, stop } = options;
         Arc::new(Self {
             gateway,
             members: Members::default(),
@@ -116,6 +122,7 @@ impl Cluster {
             asks: format!("{prefix}.ctl.ask"),
             nats: OnceLock::new(),
             shards,
+            auth,
             metrics,
             passing: AtomicUsize::new(0),
         })
@@ -185,6 +192,13 @@ impl ClusterParts {
     async fn run(self) {
         let Self { shared, address, status, readiness, .. } = self;
         let cluster = shared.cluster.clone();
+        let mut marks = marks::Follower::new(&shared);
+        // Before it is ready, and before it says that it is there: what is
+        // revoked from then on, it is told.
+        tokio::select! {
+            () = marks.begin() => {}
+            () = cluster.stop.cancelled() => return,
+        }
         let speak = async {
             let name = format!("{}-cluster", cluster.gateway);
             while !cluster.stop.is_cancelled() {
@@ -213,6 +227,7 @@ impl ClusterParts {
         tokio::select! {
             () = speak => {}
             () = follow_files(&cluster) => {}
+            () = marks.follow() => {}
         }
     }
 }

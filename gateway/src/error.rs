@@ -16,6 +16,8 @@ pub enum ErrorCode {
     Unauthorized,
     /// The token's time is over.
     TokenExpired,
+    /// The token was revoked.
+    TokenRevoked,
     /// The token or key is valid and doesn't allow this.
     Forbidden,
     /// Not a channel's name.
@@ -62,10 +64,11 @@ pub struct Error {
 
 impl ErrorCode {
     /// Every code, for the reference.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::BadRequest,
         Self::Unauthorized,
         Self::TokenExpired,
+        Self::TokenRevoked,
         Self::Forbidden,
         Self::ChannelInvalid,
         Self::EventInvalid,
@@ -88,6 +91,7 @@ impl ErrorCode {
             Self::BadRequest => "bad_request",
             Self::Unauthorized => "unauthorized",
             Self::TokenExpired => "token_expired",
+            Self::TokenRevoked => "token_revoked",
             Self::Forbidden => "forbidden",
             Self::ChannelInvalid => "channel_invalid",
             Self::EventInvalid => "event_invalid",
@@ -121,7 +125,7 @@ impl ErrorCode {
             | Self::EventInvalid
             | Self::EventReserved
             | Self::OffsetInvalid => 400,
-            Self::Unauthorized | Self::TokenExpired => 401,
+            Self::Unauthorized | Self::TokenExpired | Self::TokenRevoked => 401,
             Self::Forbidden => 403,
             Self::NotFound | Self::NoHandler => 404,
             Self::MethodNotAllowed => 405,
@@ -146,6 +150,10 @@ impl ErrorCode {
             Self::TokenExpired => {
                 "The token was valid and its time is over. Get a new one, then `refresh` or \
                  connect anew."
+            }
+            Self::TokenRevoked => {
+                "An app revoked the token, or all tokens that its user had. Get a new one and \
+                 connect anew; if that is refused too, the user is to stay out."
             }
             Self::Forbidden => {
                 "The token, key or web origin is known and may not do this. Change the token's \
@@ -179,14 +187,19 @@ impl ErrorCode {
                  `push:publish`; no other event has a receiver in this version."
             }
             Self::LimitConnections => {
-                "The gateway is full (`limits.connections`) or drains. Wait and try again; \
-                 another gateway may have room."
+                "The gateway, the address or the user has as many connections as it may, too \
+                 many come at once, memory is short, or the gateway drains; the message names the \
+                 setting. Wait and try again; another gateway may have room."
             }
             Self::LimitSubscriptions => {
                 "The session holds as many subscriptions as it may (`limits.subscriptions`). \
                  Unsubscribe from some, or open another connection."
             }
-            Self::RateLimited => "Too many requests. Wait and try again. Not sent in this version.",
+            Self::RateLimited => {
+                "More than a limit allows: messages or bytes of a connection \
+                 (`limits.messagesPerSecond`, `limits.bytesPerSecond`), or new connections of an \
+                 address (`limits.connectRatePerAddress`). Send less; wait and try again."
+            }
             Self::Unavailable => {
                 "Not now: the gateway stops, is behind, or can't reach the token issuer. Wait and \
                  try again. Where the message says `not available in this version`, don't."
@@ -214,6 +227,24 @@ pub fn reference() -> String {
         );
     }
     table
+}
+
+/// What is wrong with a JSON text's form, without repeating what stands
+/// there: it may be a token, or what somebody publishes.
+pub fn form(error: &serde_json::Error) -> String {
+    let words = error.to_string();
+    for (begin, end, instead) in [
+        ("string \"", "\", expected", "a string"),
+        ("unknown variant `", "`, expected", "another word"),
+    ] {
+        if let Some(from) = words.find(begin)
+            && let Some(to) = words.rfind(end)
+            && from < to
+        {
+            return format!("{}{instead}{}", &words[..from], &words[to + 1..]);
+        }
+    }
+    words
 }
 
 // === impl Error ===

@@ -4,7 +4,10 @@
 //! # Layout
 //!
 //! - [`outbox`]: what waits for one connection, and the way onto its socket
+//! - [`droppable`]: what a client that doesn't keep up may miss
+//! - [`close`]: why connections end
 //! - [`subscriber`]: one session as the hub knows it
+//! - `subscribers`: all of a channel
 //! - [`encode`]: a publication in the form of each protocol, made once
 
 use std::collections::HashMap;
@@ -12,7 +15,7 @@ use std::collections::hash_map::Entry as MapEntry;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use slab::Slab;
+use arcstr::ArcStr;
 
 use crate::channel::Channel;
 use crate::metrics::Metrics;
@@ -20,46 +23,44 @@ use crate::offset::Position;
 use crate::publication::Publication;
 use crate::rules::Rule;
 
+pub mod close;
+pub mod droppable;
 pub mod encode;
 pub mod outbox;
 pub mod subscriber;
+mod subscribers;
+#[cfg(test)]
+mod tests;
 
+pub use close::CloseReason;
+pub use droppable::Policy;
+use droppable::{Droppable, Dropping};
 use encode::Encoder;
 pub use encode::{Form, Protocol};
-pub use outbox::{CloseReason, Outbox, OutboxLimits};
+pub use outbox::{Later, Outbox, OutboxLimits};
 pub use subscriber::Subscriber;
+pub use subscribers::SubscriptionKey;
+use subscribers::{Subscribers, Subscription};
 
 /// One shard's part of the subscriptions, and how far it has come in the feed.
 pub struct Hub {
-    channels: HashMap<Channel, Entry>,
+    channels: HashMap<Channel, Subscribers>,
     position: Position,
     /// Outboxes that got something in this round and wait for the flush.
     dirty: Vec<Rc<Outbox>>,
-    namespaces: Arc<[Box<str>]>,
+    namespaces: Arc<[ArcStr]>,
+    dropping: Rc<Dropping>,
     metrics: Metrics,
 }
-
-/// One channel that somebody is subscribed to.
-struct Entry {
-    rule: Rule,
-    subscriptions: Slab<Subscription>,
-}
-
-/// One session on one channel.
-struct Subscription {
-    subscriber: Rc<Subscriber>,
-    meta: bool,
-}
-
-/// Where a subscription stands in its channel's list.
-pub type SubscriptionKey = usize;
 
 // === impl Hub ===
 
 impl Hub {
     /// A hub without subscriptions, at a place in the feed.
-    pub fn new(position: Position, namespaces: Arc<[Box<str>]>, metrics: Metrics) -> Self {
-        Self { channels: HashMap::new(), position, dirty: Vec::new(), namespaces, metrics }
+    pub fn new(position: Position, namespaces: Arc<[ArcStr]>, metrics: Metrics) -> Self {
+        let dropping = Dropping::new(namespaces.clone(), metrics.clone());
+        let (channels, dirty) = (HashMap::new(), Vec::new());
+        Self { channels, position, dirty, namespaces, dropping, metrics }
     }
 
     /// How far this shard has come: everything up to it has been handed to
@@ -83,19 +84,29 @@ impl Hub {
     }
 
     /// Subscribes a session. What the feed brings from now on is delivered.
+    /// Returns the name as it is known here: whoever keeps it shares it.
     pub fn subscribe(
         &mut self,
         channel: &Channel,
-        rule: Rule,
+        rule: &Rule,
         subscriber: &Rc<Subscriber>,
         meta: bool,
-    ) -> SubscriptionKey {
+    ) -> (Channel, SubscriptionKey) {
         self.metrics.subscriptions.inc();
-        let entry = self
-            .channels
-            .entry(channel.clone())
-            .or_insert_with(|| Entry { rule, subscriptions: Slab::new() });
-        entry.subscriptions.insert(Subscription { subscriber: subscriber.clone(), meta })
+        let policy = Policy::of(rule.slow_consumer);
+        let subscription = Subscription { subscriber: subscriber.clone(), meta, policy };
+        match self.channels.entry(channel.clone()) {
+            MapEntry::Occupied(mut entry) => {
+                let key = entry.get_mut().insert(subscription);
+                (entry.key().clone(), key)
+            }
+            MapEntry::Vacant(entry) => {
+                let channel = entry.key().clone();
+                let (subscribers, key) = Subscribers::new(subscription);
+                entry.insert(subscribers);
+                (channel, key)
+            }
+        }
     }
 
     /// Whether anybody is subscribed to a channel.
@@ -105,8 +116,8 @@ impl Hub {
 
     /// Whether a subscription wants `{channel, id, time}` after the data.
     pub fn set_meta(&mut self, channel: &Channel, key: SubscriptionKey, meta: bool) {
-        let entry = self.channels.get_mut(channel);
-        if let Some(subscription) = entry.and_then(|entry| entry.subscriptions.get_mut(key)) {
+        let subscribers = self.channels.get_mut(channel);
+        if let Some(subscription) = subscribers.and_then(|them| them.get_mut(key)) {
             subscription.meta = meta;
         }
     }
@@ -116,12 +127,14 @@ impl Hub {
         let MapEntry::Occupied(mut entry) = self.channels.entry(channel.clone()) else {
             return false;
         };
-        if entry.get_mut().subscriptions.try_remove(key).is_some() {
+        let subscribers = entry.get_mut();
+        if subscribers.remove(key) {
             self.metrics.subscriptions.dec();
         }
-        let last = entry.get().subscriptions.is_empty();
+        let last = subscribers.is_empty();
         if last {
             entry.remove();
+            self.shrink();
         }
         last
     }
@@ -133,16 +146,26 @@ impl Hub {
         if let Some(position) = publication.position {
             self.position = position;
         }
-        let Some(entry) = self.channels.get(&publication.channel) else { return };
-        let mut encoder = Encoder::new(publication, self.position, &self.namespaces);
+        let Some(subscribers) = self.channels.get(&publication.channel) else { return };
+        // What is stored must not be missed: a client resumes past it.
+        let policy = subscribers.policy().filter(|_| publication.position.is_none());
+        let mut encoder = Encoder::new(publication, self.position, &self.namespaces)
+            .movable(policy == Some(Policy::Latest));
         let mut delivered = 0;
-        for (_, subscription) in &entry.subscriptions {
+        let except = &publication.except;
+        for subscription in subscribers.iter() {
             let subscriber = &subscription.subscriber;
-            if !publication.except.is_empty() && publication.except.contains(&subscriber.sid) {
+            if !except.is_empty() && except.iter().any(|id| **id == *subscriber.sid) {
                 continue;
             }
             let message = encoder.message(subscriber.form.with_meta(subscription.meta));
-            if subscriber.deliver(message, direct) {
+            let droppable = policy.map(|policy| Droppable {
+                channel: &publication.channel,
+                policy,
+                form: subscriber.form,
+                dropping: &self.dropping,
+            });
+            if subscriber.deliver(message, droppable.as_ref(), direct) {
                 self.dirty.push(subscriber.outbox.clone());
             }
             delivered += 1;
@@ -161,7 +184,7 @@ impl Hub {
         }
         let Some(subscriber) = subscriber else { return };
         let mut encoder = Encoder::new(publication, self.position, &self.namespaces);
-        if subscriber.deliver(encoder.message(subscriber.form), false) {
+        if subscriber.deliver(encoder.message(subscriber.form), None, false) {
             self.dirty.push(subscriber.outbox.clone());
         }
         self.metrics.deliveries.inc();
@@ -171,32 +194,30 @@ impl Hub {
     pub fn flush(&mut self) {
         for outbox in self.dirty.drain(..) {
             outbox.clean();
-            outbox.flush();
         }
-    }
-
-    /// What holds for a channel that somebody is subscribed to.
-    pub fn rule(&self, channel: &Channel) -> Option<Rule> {
-        self.channels.get(channel).map(|entry| entry.rule)
     }
 
     /// The rules changed.
     pub fn refresh_rules(&mut self, of: impl Fn(&Channel) -> Rule) {
-        for (channel, entry) in &mut self.channels {
-            entry.rule = of(channel);
+        for (channel, subscribers) in &mut self.channels {
+            subscribers.set_policy(Policy::of(of(channel).slow_consumer));
         }
     }
 
     /// Subscribers of every channel that has one.
     pub fn counts(&self) -> HashMap<Channel, u64> {
-        self.channels
-            .iter()
-            .map(|(c, entry)| (c.clone(), entry.subscriptions.len() as u64))
-            .collect()
+        self.channels.iter().map(|(channel, them)| (channel.clone(), them.len() as u64)).collect()
     }
 
     /// Subscribers of one channel.
     pub fn count(&self, channel: &Channel) -> u64 {
-        self.channels.get(channel).map_or(0, |entry| entry.subscriptions.len() as u64)
+        self.channels.get(channel).map_or(0, |them| them.len() as u64)
+    }
+
+    /// Gives back what many channels that are gone have left.
+    fn shrink(&mut self) {
+        if self.channels.capacity() > 4 * self.channels.len().max(256) {
+            self.channels.shrink_to(self.channels.len() * 2);
+        }
     }
 }

@@ -6,7 +6,12 @@ use gateway::cli::{self, Invocation, Serve};
 use gateway::reload::Reload;
 use gateway::server::{Options, Running, Starting};
 use gateway::telemetry;
+use tikv_jemallocator::Jemalloc;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// Not the system's: `docs/decisions/allocator.md`.
+#[global_allocator]
+static ALLOCATOR: Jemalloc = Jemalloc;
 
 fn main() -> ExitCode {
     match cli::parse() {
@@ -76,8 +81,8 @@ async fn serve_until_told(serve: Serve) -> ExitCode {
 /// Says where it listens, on stdout, for people and scripts.
 #[allow(clippy::print_stdout)] // This is what was asked for.
 fn announce(running: &Running) {
-    println!("client  http://{}", running.client);
-    println!("api     http://{}", running.api);
+    println!("client  {}://{}", running.client_scheme(), running.client);
+    println!("api     {}://{}", running.api_scheme(), running.api);
     println!("admin   http://{}", running.admin);
     if let Some(peer) = running.peer {
         let scheme = if running.peer_tls { "https" } else { "http" };

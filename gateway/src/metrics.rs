@@ -23,6 +23,19 @@ pub struct Metrics {
     pub upgrades: Counter,
     /// Requests and connections refused, by error code.
     pub refused: Family<CodeLabel, Counter>,
+    /// Connections closed because the PROXY protocol's header wasn't there, or
+    /// wasn't a proxy's, by reason.
+    pub proxy_refused: Family<ReasonLabel, Counter>,
+    /// Requests of a trusted proxy that don't say where the client is.
+    pub addresses_malformed: Counter,
+    /// New connections and messages refused, by the limit that they met.
+    pub limited: Family<LimitLabel, Counter>,
+    /// New connections that had to wait for their turn.
+    pub connections_delayed: Counter,
+    /// Resident bytes of the process.
+    pub memory: Gauge,
+    /// TLS handshakes that failed, by listener.
+    pub tls_failed: Family<ListenerLabel, Counter>,
     /// Subscriptions in force.
     pub subscriptions: Gauge,
     /// Publications that the relay handed to this gateway.
@@ -33,6 +46,9 @@ pub struct Metrics {
     pub publications_refused: Family<RefusedLabel, Counter>,
     /// Messages handed to clients' outboxes.
     pub deliveries: Counter,
+    /// Of these, those that were dropped because a client read too slowly, by
+    /// the rule's policy.
+    pub deliveries_dropped: Family<PolicyLabel, Counter>,
     /// Clients disconnected because they read too slowly.
     pub slow_consumers: Counter,
     /// Sessions closed because of a fault of the gateway's own.
@@ -56,8 +72,22 @@ pub struct Metrics {
     pub peer_refused: Family<ReasonLabel, Counter>,
     /// Clients' events that no upstream is there for.
     pub events_unhandled: Counter,
+    /// API requests with a key of the configuration, by the key's name.
+    pub api_key_uses: Family<KeyLabel, Counter>,
+    /// Questions to apps who a client is and what it may do, by outcome.
+    pub callouts: Family<CalloutLabel, Counter>,
+    /// Revoked tokens and users that are remembered.
+    pub revocations: Gauge,
     /// API requests, by route, method and status.
     pub api_requests: Family<RequestLabel, Counter>,
+    /// Bytes of history that are kept.
+    pub history_bytes: Gauge,
+    /// Publications that went from history before their rule says, because
+    /// there was no more room.
+    pub history_removed_early: Counter,
+    /// Sessions whose clients can't come back to them, because there was no
+    /// room for their records.
+    pub sessions_not_kept: Counter,
     /// Messages from NATS that no client could take, by reason.
     pub relay_skipped: Family<ReasonLabel, Counter>,
     /// Holes in the feed that were filled from the stream.
@@ -91,11 +121,48 @@ pub struct ReasonLabel {
     pub reason: &'static str,
 }
 
+/// A limit.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct LimitLabel {
+    /// Its name in the configuration, without `limits.`.
+    pub limit: &'static str,
+}
+
+/// What a channel rule says of clients that read too slowly.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct PolicyLabel {
+    /// `dropOldest` or `latest`.
+    pub policy: &'static str,
+}
+
+/// Which listener: `client`, `api`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ListenerLabel {
+    /// Which.
+    pub listener: &'static str,
+}
+
 /// An error code.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct CodeLabel {
     /// See [`crate::error::ErrorCode`].
     pub code: &'static str,
+}
+
+/// A question to an app.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct CalloutLabel {
+    /// `connect` or `subscribe`.
+    pub callout: &'static str,
+    /// How it went.
+    pub outcome: &'static str,
+}
+
+/// An API key.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct KeyLabel {
+    /// Its name.
+    pub key: String,
 }
 
 /// Who published.
@@ -162,6 +229,24 @@ impl Metrics {
         );
         r.register("upgrades", "Upgrades from polling to WebSocket", self.upgrades.clone());
         r.register("refused", "Requests and connections refused", self.refused.clone());
+        r.register("limited", "Refused by a limit", self.limited.clone());
+        r.register(
+            "connections_delayed",
+            "New connections that waited for their turn",
+            self.connections_delayed.clone(),
+        );
+        r.register("memory_bytes", "Resident memory", self.memory.clone());
+        r.register("tls_handshakes_failed", "TLS handshakes that failed", self.tls_failed.clone());
+        r.register(
+            "proxy_refused",
+            "Connections without the PROXY protocol's header",
+            self.proxy_refused.clone(),
+        );
+        r.register(
+            "addresses_malformed",
+            "Requests of a trusted proxy without a usable address",
+            self.addresses_malformed.clone(),
+        );
         r.register("subscriptions", "Subscriptions in force", self.subscriptions.clone());
         r.register(
             "publications_received",
@@ -175,6 +260,11 @@ impl Metrics {
             self.publications_refused.clone(),
         );
         r.register("deliveries", "Messages handed to clients", self.deliveries.clone());
+        r.register(
+            "deliveries_dropped",
+            "Messages dropped because a client read too slowly",
+            self.deliveries_dropped.clone(),
+        );
         r.register(
             "slow_consumers",
             "Clients disconnected for reading too slowly",
@@ -193,7 +283,21 @@ impl Metrics {
             "Client events without a handler",
             self.events_unhandled.clone(),
         );
+        r.register("api_key_uses", "API requests by key", self.api_key_uses.clone());
+        r.register("callouts", "Questions to apps who a client is", self.callouts.clone());
+        r.register("revocations", "Revocations in force", self.revocations.clone());
         r.register("api_requests", "API requests", self.api_requests.clone());
+        r.register("history_bytes", "Bytes of history that are kept", self.history_bytes.clone());
+        r.register(
+            "history_removed_early",
+            "Publications removed from history for want of room",
+            self.history_removed_early.clone(),
+        );
+        r.register(
+            "sessions_not_kept",
+            "Sessions that can't be recovered for want of room",
+            self.sessions_not_kept.clone(),
+        );
         r.register(
             "relay_skipped",
             "Messages that no client could take",

@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use gateway_config::History;
 
@@ -17,12 +18,15 @@ use crate::publication::{NewPublication, Publication, Published};
 pub mod embedded;
 pub mod fanout;
 pub mod jetstream;
+pub mod marks;
 pub mod sessions;
 
 pub use embedded::EmbeddedRelay;
 pub use fanout::{Fanout, FanoutPermit};
 pub use jetstream::JetStreamRelay;
+pub use marks::{Mark, MarkKind};
 pub use sessions::{Claim, Owner, SessionRecord, Sessions, SubscriptionRecord};
+use sessions::{MAX_CLOSED, MAX_CLOSED_BYTES};
 
 /// The way between gateways.
 pub trait Relay: Send + Sync + 'static {
@@ -60,6 +64,31 @@ pub trait Relay: Send + Sync + 'static {
 
     /// What is kept of sessions whose clients may come back.
     fn sessions(&self) -> &dyn Sessions;
+
+    /// Asks whoever serves a subject; the first answer. The caller limits the
+    /// time.
+    fn ask<'a>(
+        &'a self,
+        subject: &'a str,
+        question: Bytes,
+    ) -> BoxFuture<'a, Result<Bytes, AskError>> {
+        // Nobody can be there who isn't in this process.
+        let _ = (subject, question);
+        Box::pin(std::future::ready(Err(AskError::NobodyThere)))
+    }
+
+    /// Keeps a mark until its time is over, for gateways that start later.
+    fn keep<'a>(&'a self, mark: &'a Mark) -> BoxFuture<'a, Result<(), RelayError>> {
+        // A gateway that is alone has it in memory.
+        let _ = mark;
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    /// The marks that were kept after a place, and the place up to which they
+    /// are; 0 is before all.
+    fn kept(&self, after: u64) -> BoxFuture<'_, Result<(Vec<Mark>, u64), RelayError>> {
+        Box::pin(std::future::ready(Ok((Vec::new(), after))))
+    }
 
     /// How it is, for `/status` and metrics.
     fn status(&self) -> RelayStatus;
@@ -161,6 +190,17 @@ pub struct RelayStatus {
     pub version: Option<String>,
     /// Publications stored and not yet seen here.
     pub lag: u64,
+}
+
+/// Why nobody answers a question.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AskError {
+    /// Nobody serves the subject.
+    #[error("nobody serves the subject")]
+    NobodyThere,
+    /// The relay is not reachable.
+    #[error("the relay is not reachable: {0}")]
+    Unreachable(String),
 }
 
 /// Why a relay can't.

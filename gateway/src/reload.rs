@@ -211,8 +211,8 @@ async fn read(file: &Path) -> Seen {
     tokio::fs::read(file).await.map_err(|error| error.to_string())
 }
 
-/// What may change while the gateway runs: channel rules with their
-/// generation, API keys, limits.
+/// What may change while the gateway runs: channel rules and what they keep
+/// together, with their generation, API keys, limits.
 fn apply(running: &Config, loaded: &Config) -> Config {
     let mut next = running.clone();
     next.channels.clone_from(&loaded.channels);
@@ -222,6 +222,10 @@ fn apply(running: &Config, loaded: &Config) -> Config {
         next.api.keys.clone_from(&loaded.api.keys);
     }
     next.limits.clone_from(&loaded.limits);
+    next.relay.history_bytes = loaded.relay.history_bytes;
+    // With the generation: whoever brings the stream to it must know all that
+    // it stands for.
+    next.relay.replicas = loaded.relay.replicas;
     next.generation = loaded.generation;
     next
 }

@@ -19,6 +19,8 @@ pub struct Rules {
     rules: Vec<ChannelRule>,
     index: Index,
     publication_bytes: usize,
+    history_bytes: Option<usize>,
+    replicas: usize,
     generation: u64,
 }
 
@@ -50,7 +52,7 @@ impl Rules {
     /// publication in bytes.
     pub fn new(rules: Vec<ChannelRule>, publication_bytes: usize) -> Self {
         let index = Index::new(rules.iter().map(|rule| &rule.matches));
-        Self { rules, index, publication_bytes, generation: 0 }
+        Self { rules, index, publication_bytes, history_bytes: None, replicas: 1, generation: 0 }
     }
 
     /// The configuration's `generation`: it is raised with every change of
@@ -63,6 +65,29 @@ impl Rules {
     /// See [`Rules::with_generation`].
     pub fn generation(&self) -> u64 {
         self.generation
+    }
+
+    /// Bytes of history that all channels together may keep; none: as many as
+    /// the relay takes by itself.
+    #[must_use]
+    pub fn with_history_bytes(self, history_bytes: Option<usize>) -> Self {
+        Self { history_bytes, ..self }
+    }
+
+    /// See [`Rules::with_history_bytes`].
+    pub fn history_bytes(&self) -> Option<usize> {
+        self.history_bytes
+    }
+
+    /// Servers that keep each stored publication: 1 unless said otherwise.
+    #[must_use]
+    pub fn with_replicas(self, replicas: usize) -> Self {
+        Self { replicas, ..self }
+    }
+
+    /// See [`Rules::with_replicas`].
+    pub fn replicas(&self) -> usize {
+        self.replicas
     }
 
     /// The rules with history.

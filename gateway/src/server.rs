@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::api;
 use crate::auth::{ApiKeys, AuthConfigError, KeyError};
+use crate::door;
 use crate::metrics::Metrics;
 use crate::relay::jetstream::ConnectError;
 use crate::reload::config_hash;
@@ -22,6 +23,7 @@ use crate::session::engine::EngineApp;
 use crate::session::sid::NoRandomness;
 use crate::session::socketio::SocketIoApp;
 use crate::shard::{Shard, Shared};
+use crate::tls::{ListenerTls, Trouble};
 use crate::upstream::Upstream;
 
 mod peer;
@@ -39,6 +41,8 @@ const FEED_QUEUE: usize = 4_096;
 const CONTROL_QUEUE: usize = 1_024;
 /// How long a gateway of a cluster takes new clients after SIGTERM.
 const CLUSTER_DELAY: Period = Period::from_secs(5);
+/// Time between two looks for revocations whose time is over.
+const PURGE: Duration = Duration::from_mins(1);
 /// How long threads have to end after the last session.
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -69,6 +73,7 @@ pub struct Running {
     pub peer_tls: bool,
     /// What is counted.
     pub metrics: Metrics,
+    api_tls: Option<Arc<ListenerTls>>,
     shared: Arc<Shared>,
     relay: Chosen,
     config: Arc<Config>,
@@ -118,6 +123,9 @@ pub enum StartError {
     /// The admin listener's token can't be had.
     #[error(transparent)]
     Token(#[from] crate::admin::TokenError),
+    /// A listener can't speak TLS.
+    #[error("a listener can't speak TLS: {0}")]
+    Tls(#[from] Trouble),
     /// Gateways can't speak TLS with each other.
     #[error("there is no TLS between gateways: {0}")]
     PeerTls(#[from] crate::cluster::TlsError),
@@ -145,6 +153,16 @@ impl Options {
 // === impl Running ===
 
 impl Running {
+    /// What URLs of the client listener begin with.
+    pub fn client_scheme(&self) -> &'static str {
+        if self.shared.tls.is_some() { "https" } else { "http" }
+    }
+
+    /// What URLs of the API begin with.
+    pub fn api_scheme(&self) -> &'static str {
+        if self.api_tls.is_some() { "https" } else { "http" }
+    }
+
     /// Starts a gateway; over NATS, waits until that is reached, as long as
     /// `relay.startTimeout` allows.
     pub fn start(options: Options) -> Result<Self, StartError> {
@@ -154,7 +172,8 @@ impl Running {
     }
 
     /// Works until it is told to stop: sweeps the relay's memory, follows the
-    /// configuration, drains when asked to by `POST /drain`.
+    /// configuration and the listeners' certificates, looks after the memory,
+    /// drains when asked to by `POST /drain`.
     pub async fn work(&self, mut configs: watch::Receiver<Arc<Config>>) {
         let sweep = self.relay.work(self.stop.cancelled());
         let follow = async {
@@ -171,10 +190,26 @@ impl Running {
                 self.drain_sessions().await;
             }
         };
+        let certificates = async {
+            let listeners = [&self.shared.tls, &self.api_tls];
+            let follow = listeners.into_iter().flatten().map(|tls| tls.follow());
+            futures_util::future::join_all(follow).await;
+            // No listener has any.
+            std::future::pending::<()>().await;
+        };
+        let purge = async {
+            loop {
+                tokio::time::sleep(PURGE).await;
+                self.shared.auth.revocations().purge();
+            }
+        };
         tokio::select! {
             () = sweep => {}
+            () = purge => {}
             () = follow => {}
             () = drain => {}
+            () = certificates => {}
+            () = door::memory::watch(&self.shared.door) => {}
         }
     }
 
@@ -204,24 +239,22 @@ impl Running {
         let delay = self.config.drain.delay.unwrap_or(default).get();
         let period = self.config.drain.period.get();
         tokio::time::sleep(delay).await;
-        self.shared.accepting.store(false, Ordering::Relaxed);
+        self.shared.door.close();
         // A client that polls finds another way to its session with its next
         // request, while this gateway is there to be asked for it.
         self.shared.leaving.cancel();
-        let open = self.shared.connections.load(Ordering::Relaxed);
+        let open = self.shared.door.open();
         tracing::info!(connections = open, "draining");
         let gone = async {
             self.shared.shards.drain(period).await;
-            while self.shared.connections.load(Ordering::Relaxed) > 0
-                || self.shared.cluster.passing() > 0
-            {
+            while self.shared.door.open() > 0 || self.shared.cluster.passing() > 0 {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         };
         // A close over polling waits for the client's next poll.
         let patience = period + STOP_TIMEOUT;
         if tokio::time::timeout(patience, gone).await.is_err() {
-            let left = self.shared.connections.load(Ordering::Relaxed);
+            let left = self.shared.door.open();
             tracing::warn!(connections = left, "closed at the end of the drain");
         }
     }
@@ -236,6 +269,8 @@ impl Running {
 
 fn rules_of(config: &Config) -> Rules {
     Rules::new(config.channels.clone(), config.limits.publication_bytes)
+        .with_history_bytes(config.relay.history_bytes)
+        .with_replicas(config.relay.replicas)
         .with_generation(config.generation)
 }
 

@@ -7,60 +7,67 @@
 //! # Layout
 //!
 //! - [`control`]: what other threads ask of a shard
+//! - [`interest`]: which channels the relay is asked for
+//! - [`table`]: sessions by their names
 //! - [`timers`]: one wheel of timers for all its sessions
 //! - [`turn`]: how long one client may keep the others waiting
 
 use std::cell::{Cell, RefCell};
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
+use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::Context;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use arcstr::ArcStr;
 use gateway_config::{Config, Limits, Recovery};
 use slab::Slab;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::auth::access::Access;
 use crate::auth::token::Authenticator;
-use crate::channel::Channel;
 use crate::cluster::Cluster;
 use crate::cluster::forward::Forwarder;
+use crate::door::Door;
 use crate::error::{Error, ErrorCode};
 use crate::hub::{CloseReason, Hub, Outbox, OutboxLimits};
-use crate::metrics::{CodeLabel, Metrics, ReasonLabel, TransportLabel};
+use crate::metrics::{CodeLabel, LimitLabel, Metrics, ReasonLabel, TransportLabel};
 use crate::offset::Position;
 use crate::protocol::engineio::Wire;
 use crate::relay::{Fanout, FeedItem, Owner, Relay};
 use crate::rules::SharedRules;
 use crate::session::Session;
 use crate::session::engine::{Engine, EngineApp};
+use crate::session::meter::Meter;
 use crate::session::sid::{GatewayId, SidKey};
+use crate::tls::ListenerTls;
+use crate::transport::address::Proxies;
 use crate::upstream::Upstream;
 
 pub mod control;
+pub mod interest;
+pub mod table;
 pub mod timers;
 pub mod turn;
 
 pub use control::{ChannelCounts, Control, ShardHandle, Shards};
+use interest::Interest;
+use table::Table;
 use timers::Timers;
 
+/// How often a busy shard offers its core to other threads.
+const GIVE_WAY: Duration = Duration::from_micros(250);
 /// Feed items taken in one round: their frames go out in one gathered write
 /// for each connection.
 const ROUND: usize = 64;
 /// How long a client that is ahead of its shard waits for it.
 const REACH_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long the relay still brings a channel that nobody is subscribed to:
-/// longer than any subscription takes from its join to its place in the hub,
-/// and long enough that a reconnect finds it.
-const LINGER: Duration = Duration::from_mins(1);
-/// Channels that are looked at when one is left.
-const LEAVES: usize = 4;
 /// Bytes read from a socket at once.
 const READ_BUFFER: usize = 64 << 10;
 
@@ -69,7 +76,7 @@ pub struct Shared {
     /// The configuration at the start.
     pub config: Arc<Config>,
     /// The namespaces that exist.
-    pub namespaces: Arc<[Box<str>]>,
+    pub namespaces: Arc<[ArcStr]>,
     /// This process.
     pub gateway: GatewayId,
     /// Makes and reads session ids.
@@ -94,17 +101,16 @@ pub struct Shared {
     pub shards: Shards,
     /// The other gateways.
     pub cluster: Arc<Cluster>,
-    /// False: new sessions are refused.
-    pub accepting: AtomicBool,
+    /// Who may come in.
+    pub door: Arc<Door>,
     /// Cancelled when this gateway is left: HTTP connections end with the
     /// request that they are at.
     pub leaving: CancellationToken,
-    /// Open client connections of all shards.
-    pub connections: AtomicUsize,
+    /// How clients are spoken TLS with, if they are.
+    pub tls: Option<Arc<ListenerTls>>,
+    /// The proxies in front of it.
+    pub proxies: Proxies,
 }
-
-/// A place among the connections that the gateway may hold. Dropped: free.
-pub struct Place(Arc<Shared>);
 
 /// One shard. Lives on its thread.
 pub struct Shard {
@@ -117,11 +123,11 @@ pub struct Shard {
     /// Its timers.
     pub timers: Timers,
     /// Engine.IO sessions by their id.
-    pub engines: RefCell<HashMap<Box<str>, Rc<Engine>>>,
+    pub engines: RefCell<Table<Engine>>,
     /// Sessions of every protocol, by their Socket.IO id.
-    pub sessions: RefCell<HashMap<Arc<str>, Rc<Session>>>,
-    /// Recoverable sessions: private id → Socket.IO id.
-    pub pids: RefCell<HashMap<Arc<str>, Arc<str>>>,
+    pub sessions: RefCell<Table<Session>>,
+    /// Recoverable sessions by their private id.
+    pub pids: RefCell<HashMap<Arc<str>, Rc<Session>>>,
     /// Connections that have no engine: `/ws` and `/sse`, each with what is
     /// said to it last.
     pub others: RefCell<Slab<(Rc<Outbox>, Option<Wire>)>>,
@@ -138,38 +144,14 @@ pub struct Shard {
     pub scratch: RefCell<Box<[u8]>>,
     /// The way to sessions of other gateways.
     pub forwarder: Forwarder,
-    /// Channels without history that the relay is being asked for.
-    joining: RefCell<HashMap<Channel, Rc<Notify>>>,
     /// What the relay has for this shard.
     feed: RefCell<mpsc::Receiver<FeedItem>>,
     /// Items of the feed are being handed on just now.
     delivering: Cell<bool>,
-    /// Channels that the relay was asked for, and when somebody last wanted
-    /// them.
-    joined: RefCell<HashMap<Channel, Instant>>,
-    /// Channels that may have no subscriber left, and since when.
-    left: RefCell<VecDeque<(Channel, Instant)>>,
-}
-
-/// A channel that the relay is being asked for. Dropped, also because the
-/// client that wanted it is gone: whoever waits for the answer asks anew.
-struct Joining<'a> {
-    shard: &'a Shard,
-    channel: &'a Channel,
-    notify: Rc<Notify>,
-    joined: bool,
-}
-
-// === impl Joining ===
-
-impl Drop for Joining<'_> {
-    fn drop(&mut self) {
-        if !self.joined {
-            self.shard.shared.fanout.unwant(self.shard.index, self.channel);
-        }
-        self.shard.joining.borrow_mut().remove(self.channel);
-        self.notify.notify_waiters();
-    }
+    /// When the core was last offered to other threads.
+    gave_way: Cell<Instant>,
+    /// Channels that the relay is asked for and that the hub has not.
+    interest: Interest,
 }
 
 // === impl Shared ===
@@ -178,26 +160,6 @@ impl Shared {
     /// Whether sessions can be recovered at all.
     pub fn recoverable(&self) -> bool {
         self.config.socketio.recovery != Recovery::Off
-    }
-
-    /// Takes a place for a new session, if it may come in. Taken before the
-    /// handshake's answer: many at once are never more than the limit.
-    pub fn enter(self: &Arc<Self>) -> Option<Place> {
-        if !self.accepting.load(Ordering::Relaxed) {
-            return None;
-        }
-        let most = self.limits.load().connections;
-        let place = Place(self.clone());
-        let before = self.connections.fetch_add(1, Ordering::Relaxed);
-        (before < most).then_some(place)
-    }
-}
-
-// === impl Place ===
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.0.connections.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -232,11 +194,10 @@ impl Shard {
             ping: Wire::text(&[b"2"]),
             scratch: RefCell::new(vec![0; READ_BUFFER].into()),
             forwarder,
-            joining: RefCell::default(),
             feed: RefCell::new(feed),
             delivering: Cell::new(false),
-            joined: RefCell::default(),
-            left: RefCell::default(),
+            gave_way: Cell::new(Instant::now()),
+            interest: Interest::default(),
         })
     }
 
@@ -284,6 +245,26 @@ impl Shard {
         self.hub.borrow_mut().advance(position);
     }
 
+    /// Hands on what the feed has brought, if it has: publications go before
+    /// what clients send, however many of them flood.
+    pub fn deliver_first(&self) {
+        if !self.delivering.get() && !self.feed.borrow().is_empty() {
+            self.catch_up();
+        }
+    }
+
+    /// Offers the core to the gateway's other threads, now and then. Where
+    /// there are fewer cores than threads, a shard that is flooded would keep
+    /// the API's thread from publishing for a slice of the scheduler's, which
+    /// is some 3 ms.
+    pub fn give_way(&self) {
+        let now = Instant::now();
+        if now.duration_since(self.gave_way.get()) >= GIVE_WAY {
+            std::thread::yield_now();
+            self.gave_way.set(now);
+        }
+    }
+
     fn hand_on(&self, round: &mut Vec<FeedItem>) {
         self.delivering.set(true);
         let direct = round.len() == 1;
@@ -326,7 +307,7 @@ impl Shard {
                 // would cost every idle client memory.
                 match publication.channel.as_str().strip_prefix("$sid.") {
                     Some(id) => {
-                        let session = self.sessions.borrow().get(id).cloned();
+                        let session = self.sessions.borrow().get(id);
                         let subscriber = session.as_ref().map(|session| &session.subscriber);
                         self.hub.borrow_mut().deliver_to(publication, subscriber);
                     }
@@ -335,14 +316,14 @@ impl Shard {
             }
             FeedItem::Epoch(position) => {
                 self.hub.borrow_mut().begin(*position);
-                let sessions: Vec<_> = self.sessions.borrow().values().cloned().collect();
+                let sessions = self.sessions.borrow().all();
                 for session in sessions {
                     self.close_session(&session, None, CloseReason::Resync);
                 }
             }
             FeedItem::Lost(lost) => {
                 let rules = self.shared.rules.load();
-                let sessions: Vec<_> = self.sessions.borrow().values().cloned().collect();
+                let sessions = self.sessions.borrow().all();
                 for session in sessions {
                     if session.has_channel(|channel| lost.hits(channel, rules.of(channel).history))
                     {
@@ -354,77 +335,10 @@ impl Shard {
         }
     }
 
-    /// The first subscriber of a channel in this shard: the relay is asked
-    /// for it. Ready when what is published from now on will arrive. The
-    /// subscriber is to enter the hub within [`LINGER`].
-    pub async fn join(&self, channel: &Channel) -> Result<(), Error> {
-        loop {
-            let waiting = self.joining.borrow().get(channel).cloned();
-            match waiting {
-                Some(waiting) => waiting.notified().await,
-                None if self.is_joined(channel) => {
-                    self.catch_up();
-                    return Ok(());
-                }
-                None => break,
-            }
-        }
-        let notify = Rc::new(Notify::new());
-        self.joining.borrow_mut().insert(channel.clone(), notify.clone());
-        let mut joining = Joining { shard: self, channel, notify, joined: false };
-        self.shared.fanout.want(self.index, channel);
-        self.shared.relay.join(channel).await?;
-        // What came before it was wanted is behind the position now.
-        self.catch_up();
-        joining.joined = true;
-        self.joined.borrow_mut().insert(channel.clone(), Instant::now());
-        // It may be that nobody enters the hub after all.
-        self.leave(channel);
-        Ok(())
-    }
-
-    /// Whether the relay brings a channel; it will, for [`LINGER`] at least.
-    fn is_joined(&self, channel: &Channel) -> bool {
-        let mut joined = self.joined.borrow_mut();
-        let Some(wanted) = joined.get_mut(channel) else { return false };
-        *wanted = Instant::now();
-        true
-    }
-
-    /// The last subscriber of a channel in this shard is gone. The relay is
-    /// told some time later, if nobody came since.
-    pub fn leave(&self, channel: &Channel) {
-        let now = Instant::now();
-        let mut left = self.left.borrow_mut();
-        left.push_back((channel.clone(), now));
-        // More go than come, so the queue stays as short as what lingers.
-        for _ in 0..LEAVES {
-            if left.front().is_none_or(|(_, since)| now - *since < LINGER) {
-                break;
-            }
-            let Some((channel, _)) = left.pop_front() else { break };
-            if self.hub.borrow().has(&channel) {
-                // Its last subscriber will leave it again.
-                continue;
-            }
-            let wanted = self.joined.borrow().get(&channel).copied();
-            match wanted {
-                Some(wanted) if now - wanted < LINGER => left.push_back((channel, now)),
-                Some(_) => {
-                    self.joined.borrow_mut().remove(&channel);
-                    self.shared.fanout.unwant(self.index, &channel);
-                    self.shared.relay.leave(&channel);
-                }
-                None => {}
-            }
-        }
-    }
-
     /// Another connection took over the session of this private id: whoever
     /// holds it here, as another owner than `owner`, must go.
     pub fn fenced(&self, pid: &Arc<str>, owner: Option<Owner>) {
-        let Some(id) = self.pids.borrow().get(pid).cloned() else { return };
-        let session = self.sessions.borrow().get(&id).cloned();
+        let session = self.pids.borrow().get(pid).cloned();
         if let Some(session) = session
             && (owner.is_none() || session.owner() != owner)
         {
@@ -449,7 +363,21 @@ impl Shard {
         OutboxLimits { bytes: limits.outbox_bytes, messages: limits.outbox_messages }
     }
 
+    /// What a new connection may send, if that is limited.
+    pub fn meter(&self) -> Option<Box<Meter>> {
+        Meter::new(&self.shared.limits.load(), self.shared.config.socketio.max_payload)
+    }
+
     // --- counting ---
+
+    /// A client sends more than it may: what it is told.
+    pub fn limited(&self, limit: &'static str) -> Error {
+        self.shared.metrics.limited.get_or_create(&LimitLabel { limit }).inc();
+        Error::new(
+            ErrorCode::RateLimited,
+            format!("you send more than you may (`limits.{limit}`); send less, or wait"),
+        )
+    }
 
     /// Something panicked; it alone ends.
     pub fn panicked(&self, what: &str) {
@@ -464,7 +392,8 @@ impl Shard {
     }
 
     /// A connection came.
-    pub fn opened(&self, labels: (&'static str, &'static str)) {
+    pub fn opened(&self, labels: (&'static str, &'static str), address: IpAddr) {
+        tracing::debug!(%address, protocol = labels.0, transport = labels.1, "a client came");
         let label = label(labels);
         self.shared.metrics.connections.get_or_create(&label).inc();
         self.shared.metrics.connections_opened.get_or_create(&label).inc();

@@ -10,6 +10,7 @@
 //!   - [`fetch`]: what the manifest refers to; [`secrets`]: what is made once and kept
 //!   - [`validate`]: manifest to plan; [`config`]: the gateways' configuration
 //!   - [`build`]: plan to objects
+//!   - [`pace`]: how fast a rollout goes
 //!   - [`apply`]: objects to the API server
 //!   - [`gateways`]: what gateways say, and who gets new clients
 //!   - [`status`]: conditions in words
@@ -38,6 +39,7 @@ pub mod kinds;
 pub mod live;
 pub mod memory;
 pub mod names;
+pub mod pace;
 pub mod plan;
 pub mod reconcile;
 pub mod secrets;

@@ -98,6 +98,17 @@ pub use status::*;
         "fieldPath": ".service.client.sessionAffinity.timeout",
         "message": "service.client.sessionAffinity.timeout must be longer than gateway.socketio.pingInterval and pingTimeout together, else a polling client changes the gateway between two polls",
     },
+    // One list would hide the other.
+    {
+        "rule": "!(has(self.service) && has(self.service.client) && has(self.service.client.trustedProxies) && has(self.gateway) && has(self.gateway.client) && has(self.gateway.client.trustedProxies))",
+        "fieldPath": ".gateway.client.trustedProxies",
+        "message": "service.client.trustedProxies and gateway.client.trustedProxies are the same list; write it once",
+    },
+    {
+        "rule": "!has(self.gateway) || !has(self.gateway.client) || !has(self.gateway.client.trustedHops) || self.gateway.client.trustedHops <= 1 || (has(self.gateway.client.trustedProxies) && size(self.gateway.client.trustedProxies) > 0) || (has(self.service) && has(self.service.client) && has(self.service.client.trustedProxies) && size(self.service.client.trustedProxies) > 0)",
+        "fieldPath": ".gateway.client.trustedHops",
+        "message": "gateway.client.trustedHops counts proxies, and none is trusted; list the addresses of the last one in service.client.trustedProxies",
+    },
 ]))]
 pub struct PushClusterSpec {
     /// How many gateways. Left out of the manifest when an autoscaler writes it through `/scale`.

@@ -8,10 +8,12 @@ use kube::Client;
 use kube::api::{Api, PostParams};
 
 use crate::controller::config::is_open;
+use crate::controller::live::PodLive;
 use crate::controller::plan::{Plan, Wire};
 use crate::controller::status::{self, View};
 use crate::controller::validate::Invalid;
 use crate::crd::{PushCluster, PushClusterStatus};
+use crate::hash;
 
 /// Writes Events. Each is an object of its own: what kube's recorder takes for
 /// a repetition (same reason, another text) is another thing here.
@@ -30,13 +32,21 @@ pub struct Say {
     pub reason: &'static str,
     /// What happened, and what to do.
     pub note: String,
+    /// What it is of, where it happens once: another operator that comes to
+    /// act does not say it again.
+    pub once: Option<String>,
 }
+
+/// As long API servers keep Events (`--event-ttl`, one hour unless set). What
+/// is older is no news, and nobody can tell any more whether it was said.
+const KEPT: i64 = 3_600;
 
 /// All that is to be said of what was seen now. What was said already is not
 /// said again.
 pub fn all(cluster: &PushCluster, view: &View<'_>, status: &PushClusterStatus) -> Vec<Say> {
-    let mut all = Vec::new();
-    let mut warn = |reason, note: String| all.push(Say { warning: true, reason, note });
+    let mut all: Vec<_> = restarted(view, "GatewayRestarted", "gateway", view.pods).collect();
+    all.extend(restarted(view, "NatsServerRestarted", "NATS server", view.server_pods));
+    let mut warn = |reason, note: String| all.push(Say::warning(reason, note));
     match view.plan {
         Err(Invalid::Secret { message, .. }) => warn("SecretMissing", message.clone()),
         Err(invalid) if view.outcome.conflicts.is_empty() => {
@@ -63,20 +73,11 @@ pub fn all(cluster: &PushCluster, view: &View<'_>, status: &PushClusterStatus) -
         );
         warn("GatewayGone", note);
     }
-    for pod in view.pods.iter().filter(|pod| !pod.deleting && pod.restarts > 0) {
-        let note = format!("gateway {} was started again, {} times by now", pod.name, pod.restarts);
-        warn("GatewayRestarted", note);
-    }
     for gone in view.servers_gone {
         let note = format!(
             "NATS server {gone} is gone: deleted, evicted or its node lost; it is made anew with its volume, and the others go on meanwhile"
         );
         warn("NatsServerGone", note);
-    }
-    for pod in view.server_pods.iter().filter(|pod| !pod.deleting && pod.restarts > 0) {
-        let note =
-            format!("NATS server {} was started again, {} times by now", pod.name, pod.restarts);
-        warn("NatsServerRestarted", note);
     }
     let condition = |kind: &str| status.conditions.iter().find(|one| one.type_ == kind);
     if let Some(nats) = condition("NatsReady").filter(|one| one.reason == "Unreachable") {
@@ -98,7 +99,7 @@ pub fn all(cluster: &PushCluster, view: &View<'_>, status: &PushClusterStatus) -
         warn("NatsPlaintext", note);
     }
     let (rolled, rolls) = (status::is_rolling(view.before), status::is_rolling(status));
-    let mut tell = |reason, note: String| all.push(Say { warning: false, reason, note });
+    let mut tell = |reason, note: String| all.push(Say::normal(reason, note));
     let progress = status.conditions.iter().find(|one| one.type_ == "Progressing");
     let words = progress.map(|one| one.message.clone()).unwrap_or_default();
     let generation = status.observed_generation.unwrap_or_default();
@@ -109,9 +110,25 @@ pub fn all(cluster: &PushCluster, view: &View<'_>, status: &PushClusterStatus) -
         tell("RolloutFinished", format!("of generation {generation}: {words}"));
     }
     if let Some(ready) = condition("Ready").filter(|one| one.status == "True") {
-        all.push(Say { warning: false, reason: "Ready", note: ready.message.clone() });
+        all.push(Say::normal("Ready", ready.message.clone()));
     }
     all
+}
+
+/// Pods whose container was started again not long ago.
+fn restarted(
+    view: &View<'_>,
+    reason: &'static str,
+    what: &str,
+    pods: &[PodLive],
+) -> impl Iterator<Item = Say> {
+    let recent = |pod: &&PodLive| pod.started.is_none_or(|at| view.now - at < KEPT);
+    let pods = pods.iter().filter(|pod| !pod.deleting && pod.restarts > 0).filter(recent);
+    pods.map(move |pod| {
+        let PodLive { name, uid, restarts, .. } = pod;
+        let note = format!("{what} {name} was started again, {restarts} times by now");
+        Say { once: Some(format!("{uid} {restarts}")), ..Say::warning(reason, note) }
+    })
 }
 
 /// Whether NATS takes clients without TLS only because it always has.
@@ -119,6 +136,31 @@ fn is_upgraded(plan: &Plan) -> bool {
     let nats = plan.spec.nats.as_ref().and_then(|nats| nats.managed.as_ref());
     let unsaid = nats.and_then(|managed| managed.allow_plaintext).is_none();
     unsaid && plan.managed_nats().is_some_and(|managed| managed.wire == Wire::Upgraded)
+}
+
+// === impl Say ===
+
+impl Say {
+    /// Somebody should do something.
+    pub fn warning(reason: &'static str, note: String) -> Self {
+        Self { warning: true, reason, note, once: None }
+    }
+
+    /// Good to know.
+    pub fn normal(reason: &'static str, note: String) -> Self {
+        Self { warning: false, reason, note, once: None }
+    }
+
+    /// The Event's name; that of what happens once follows from what it is.
+    fn name(&self, about: &str, now: Timestamp) -> String {
+        match &self.once {
+            // As kubectl's own are named.
+            None => format!("{about}.{:x}", now.as_nanosecond()),
+            Some(once) => {
+                format!("{about}.{}", hash::short(format!("{} {once}", self.reason).as_bytes()))
+            }
+        }
+    }
 }
 
 // === impl Recorder ===
@@ -133,8 +175,7 @@ impl Recorder {
     pub async fn publish(&self, say: &Say, about: &ObjectReference) -> Result<(), kube::Error> {
         let namespace = about.namespace.as_deref().unwrap_or("default");
         let now = Timestamp::now();
-        // As kubectl's own are named.
-        let name = format!("{}.{:x}", about.name.as_deref().unwrap_or("push"), now.as_nanosecond());
+        let name = say.name(about.name.as_deref().unwrap_or("push"), now);
         let event = Event {
             metadata: ObjectMeta {
                 name: Some(name),
@@ -153,6 +194,10 @@ impl Recorder {
             ..Event::default()
         };
         let api: Api<Event> = Api::namespaced(self.client.clone(), namespace);
-        api.create(&PostParams::default(), &event).await.map(|_| ())
+        match api.create(&PostParams::default(), &event).await {
+            // The operator that acted before has said it.
+            Err(kube::Error::Api(answer)) if answer.code == 409 && say.once.is_some() => Ok(()),
+            created => created.map(|_| ()),
+        }
     }
 }

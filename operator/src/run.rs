@@ -82,6 +82,7 @@ pub async fn run(
         let elected = Say {
             warning: term.instead_of.is_some(),
             reason: "LeaderElected",
+            once: None,
             note: match term.instead_of {
                 Some(before) => format!(
                     "{} acts from now on, instead of {before}, which has not renewed the Lease: killed, or cut off from the API server",
@@ -124,7 +125,7 @@ pub async fn run(
             (true, "LeadershipLost", "it could not renew the Lease in time; another takes over")
         };
         let note = format!("{} does not act any more: {why}", run.identity);
-        tell(&recorder, &Say { warning, reason, note }, &lease).await;
+        tell(&recorder, &Say { warning, reason, note, once: None }, &lease).await;
         if stop.is_cancelled() {
             break;
         }

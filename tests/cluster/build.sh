@@ -8,6 +8,9 @@ packages=(
   binutils:strip ca-certificates:/etc/ssl/certs/ca-certificates.crt
 )
 
+# Go's second number, from the line `go 1.N.0`.
+go_minor=$(sed -n 's/^go 1\.\([0-9]*\).*/\1/p' "$here/go.mod")
+
 # The packages that are not there.
 absent() {
   local entry
@@ -16,10 +19,7 @@ absent() {
   done
 }
 
-built() {
-  [[ -x $k8s/k8s && -x $cache/helm-$helm/helm && -x $cache/nats-server-$nats/nats-server &&
-    -x $cache/coredns-$coredns/coredns ]]
-}
+built() { [[ -x $k8s/kubectl && -x $k8s/helm && -x $k8s/nats-server ]]; }
 
 # Prints in one line why there can be no cluster, and fails; or succeeds.
 missing() {
@@ -37,7 +37,7 @@ missing() {
   elif [[ -n $packages_missing ]] && ! command -v apt-get >/dev/null; then
     why="these Debian packages: $packages_missing"
   elif ! built && ! go_is_recent; then
-    why="Go 1.24 or later (https://go.dev/dl)"
+    why="Go 1.$go_minor or later (https://go.dev/dl)"
   else
     return 0
   fi
@@ -52,7 +52,7 @@ go_is_recent() {
   local go version
   go=$(go_command) && [[ -n $go ]] || return
   version=$("$go" env GOVERSION)
-  [[ $version =~ ^go1\.([0-9]+) && ${BASH_REMATCH[1]} -ge 24 ]]
+  [[ $version =~ ^go1\.([0-9]+) && ${BASH_REMATCH[1]} -ge $go_minor ]]
 }
 
 # `build [PART...]`; without one, all.
@@ -71,13 +71,13 @@ build() {
     DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${wanted[@]}" >/dev/null 2>&1 ||
       die "apt-get could not install ${wanted[*]}"
   fi
-  [[ $# != 0 ]] || set -- kubernetes helm nats coredns pause
+  [[ $# != 0 ]] || set -- kubernetes helm nats pause
+  mkdir -p "$k8s"
   for part in "$@"; do
     case $part in
       kubernetes) build_kubernetes ;;
       helm) build_helm ;;
-      nats) build_go nats-server "$nats" "github.com/nats-io/nats-server/v2@v$nats" "" ;;
-      coredns) build_go coredns "$coredns" "github.com/coredns/coredns@v$coredns" "" ;;
+      nats) build_go nats-server github.com/nats-io/nats-server/v2 "" ;;
       pause) build_pause ;;
       *) die "no such part to build: $part" ;;
     esac
@@ -94,7 +94,8 @@ timed() {
   echo "building $what; this is done once" >&2
   (
     set -e
-    export CGO_ENABLED=0 GOFLAGS=
+    # Go must not fetch another Go.
+    export CGO_ENABLED=0 GOFLAGS= GOTOOLCHAIN=local GOGC=${GOGC:-400}
     "$@"
   ) >"$log" 2>&1 || {
     tail -n 20 "$log" >&2
@@ -105,76 +106,43 @@ timed() {
   echo "built $what in $((SECONDS - start)) s" >&2
 }
 
-# A module whose binary is installed as it is: `build_go NAME VERSION MODULE FLAGS`.
-build_go() {
-  local folder=$cache/$1-$2
-  [[ -x $folder/$1 ]] || timed "$1 $2" install_go "$folder" "$3" "$4"
-}
+# Builds a program of this module or of one that it requires:
+# `build_go NAME PACKAGE FLAGS`.
+build_go() { [[ -x $k8s/$1 ]] || timed "$1" compile "$@"; }
 
-# Without a cluster, helm renders for the Kubernetes that it is told here.
-build_helm() {
-  local package flags="-X helm.sh/helm/v3/internal/version.version=v$helm" minor=${kubernetes#*.}
-  for package in chartutil lint/rules; do
-    flags+=" -X helm.sh/helm/v3/pkg/$package.k8sVersionMajor=1 -X helm.sh/helm/v3/pkg/$package.k8sVersionMinor=${minor%%.*}"
-  done
-  build_go helm "$helm" "helm.sh/helm/v3/cmd/helm@v$helm" "$flags"
-}
-
-install_go() {
-  local folder=$1 new=$1.new
-  rm -rf "$new"
-  mkdir -p "$new"
-  GOBIN=$new "$(go_command)" install -trimpath -ldflags "-s -w $3" "$2"
-  rm -rf "$folder"
-  mv "$new" "$folder"
+compile() {
+  # What is there is whole.
+  "$(go_command)" -C "$here" build -trimpath -mod=readonly -gcflags all=-dwarf=false -ldflags "-s -w $3" -o "$k8s/$1.new" "$2"
+  mv "$k8s/$1.new" "$k8s/$1"
 }
 
 build_kubernetes() {
-  [[ -x $k8s/k8s ]] || timed "Kubernetes $kubernetes" link_kubernetes
-  local program
-  for program in kube-apiserver kube-controller-manager kube-scheduler kube-proxy kubelet kubectl etcd; do
+  local version=k8s.io/component-base/version minor=${kubernetes#*.} program
+  minor=${minor%%.*}
+  build_go k8s ./k8s "-X $version.gitVersion=v$kubernetes -X $version.gitMajor=1 -X $version.gitMinor=$minor"
+  for program in kube-apiserver kube-controller-manager kube-scheduler kube-proxy kubelet etcd coredns kubectl; do
     [[ -e $k8s/$program ]] || ln -s k8s "$k8s/$program"
   done
 }
 
-# Kubernetes' modules carry no versions of each other: each that is required as
-# v0.0.0 is the one of the same release, 0.34.1 beside Kubernetes 1.34.1.
-link_kubernetes() {
-  local go source=$k8s.new/source staging=v0.${kubernetes#1.} requirements
-  go=$(go_command)
-  rm -rf "$k8s.new"
-  mkdir -p "$source"
-  cp "$here/k8s/main.go" "$source"
-  # The answer's "GoMod" names the module's own list of requirements.
-  requirements=$(cd / && "$go" mod download -json "k8s.io/kubernetes@v$kubernetes" |
-    sed -n 's/.*"GoMod": "\(.*\)".*/\1/p')
-  {
-    printf 'module k8s\n\ngo 1.24.0\n\nrequire k8s.io/kubernetes v%s\n\nreplace (\n' "$kubernetes"
-    awk -v to="$staging" '$1 ~ /^k8s\.io\// && $2 == "v0.0.0" { print "\t" $1 " => " $1 " " to }' "$requirements"
-    echo ')'
-  } >"$source/go.mod"
-  local version=k8s.io/component-base/version minor=${kubernetes#*.}
-  minor=${minor%%.*}
-  (
-    cd "$source"
-    # Takes the requirements of the imports from Kubernetes' own list; sums come
-    # from Go's database of them.
-    "$go" mod tidy
-    "$go" build -trimpath -o ../k8s -ldflags "-s -w -X $version.gitVersion=v$kubernetes \
-      -X $version.gitMajor=1 -X $version.gitMinor=$minor" .
-  )
-  rm -rf "$source" "$k8s"
-  mv "$k8s.new" "$k8s"
+# Without a cluster, helm renders for the Kubernetes that it is told here.
+build_helm() {
+  local package flags minor=${kubernetes#*.}
+  flags="-X helm.sh/helm/v3/internal/version.version=v$(version_of helm.sh/helm/v3)"
+  for package in chartutil lint/rules; do
+    flags+=" -X helm.sh/helm/v3/pkg/$package.k8sVersionMajor=1 -X helm.sh/helm/v3/pkg/$package.k8sVersionMinor=${minor%%.*}"
+  done
+  build_go helm helm.sh/helm/v3/cmd/helm "$flags"
 }
 
 # The image of the process that holds a pod's namespaces.
 build_pause() {
-  local folder=$k8s/pause
-  [[ -e $folder/image.tar ]] && return
-  rm -rf "$folder"
-  mkdir -p "$folder"
+  [[ ! -e $k8s/pause.tar ]] || return 0
+  local folder
+  folder=$(mktemp -d)
   gcc -O2 -static -s -o "$folder/pause" "$here/pause.c"
   printf 'FROM scratch\nCOPY pause /pause\nENTRYPOINT ["/pause"]\n' >"$folder/Dockerfile"
   . "$here/images.sh"
-  archive "$folder/Dockerfile" "" "$folder" localhost/pause:1 "$folder/image.tar"
+  archive "$folder/Dockerfile" "" "$folder" localhost/pause:1 "$k8s/pause.tar"
+  rm -rf "$folder"
 }

@@ -2,15 +2,20 @@
 # shellcheck shell=bash
 
 root=$(cd "$here/../.." && pwd)
-# shellcheck source=tests/cluster/versions
-. "$here/versions"
+
+# The version of a module, of the many that go.mod names.
+version_of() { awk -v module="$1" '$1 == module && $2 ~ /^v/ { print substr($2, 2); exit }' "$here/go.mod"; }
+kubernetes=$(version_of k8s.io/kubernetes)
+nats=$(version_of github.com/nats-io/nats-server/v2)
 
 # Each work tree has a cluster of its own: two that are tested at once must
 # not take, or end, each other's.
 name=${PUSHCLUSTER_CLUSTER:-test-$(cksum <<<"$root" | cut -d' ' -f1)}
 cache=${PUSHCLUSTER_CACHE:-$HOME/.cache/pushcluster}
 state=${TMPDIR:-/tmp}/pushcluster-cluster-$name
-k8s=$cache/kubernetes-$kubernetes
+# Where it is built: anew for every change of what it is built from, beside what
+# others have built.
+k8s=$cache/kubernetes-$kubernetes-$(cat "$here"/{go.mod,go.sum,k8s/main.go,pause.c} | sha256sum | cut -c1-12)
 
 # The node's network. It is a namespace of its own, so the same addresses and
 # ports serve every cluster and are free whatever else the machine does.
@@ -69,8 +74,7 @@ in_network() {
 # Where a program is: built for us, or the machine's.
 tool() {
   case $1 in
-    kubectl) [[ ! -x $k8s/kubectl ]] || { echo "$k8s/kubectl"; return; } ;;
-    helm) [[ ! -x $cache/helm-$helm/helm ]] || { echo "$cache/helm-$helm/helm"; return; } ;;
+    kubectl | helm) [[ ! -x $k8s/$1 ]] || { echo "$k8s/$1"; return; } ;;
   esac
   command -v "$1" || die "$1 is missing: tests/cluster/cluster build"
 }

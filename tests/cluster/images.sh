@@ -51,7 +51,7 @@ images() {
   local start=$SECONDS folder=$state/images
   mkdir -p "$folder"
   cp /etc/ssl/certs/ca-certificates.crt "$folder"
-  cp "$cache/nats-server-$nats/nats-server" "$folder"
+  cp "$k8s/nats-server" "$folder"
   binaries "$root" "$folder"
   image packaged-gateway "$folder" "$gateway_image"
   [[ ! -e $folder/push-operator ]] || image packaged-operator "$folder" "$operator_image"
@@ -71,7 +71,8 @@ binaries() {
   # The target is named so that RUSTFLAGS do not reach macros and build
   # scripts, which cannot be static.
   (cd "$source" && RUSTFLAGS="-C target-feature=+crt-static" \
-    cargo build --locked --profile "$profile" "${crates[@]}" --target "$target" --target-dir "$everything")
+    cargo build --locked --config "$here/images.toml" --profile "$profile" "${crates[@]}" \
+      --target "$target" --target-dir "$everything")
   for binary in push-gateway push-operator; do
     [[ ! -x $built/$binary ]] || strip --strip-debug -o "$folder/$binary" "$built/$binary"
   done

@@ -37,7 +37,7 @@ describe() {
       --proxy-mode=nftables --cluster-cidr="$inner_network"
       # A limit for the whole machine stays as it is.
       --conntrack-max-per-core=0) ;;
-    dns) command_line=("$cache/coredns-$coredns/coredns" -conf "$state/Corefile") ;;
+    dns) command_line=("$k8s/coredns" -conf "$state/Corefile") ;;
     *) die "no such part: $1 (${parts[*]})" ;;
   esac
 }

@@ -34,7 +34,7 @@ up() {
   start apiserver
   start containerd
   await containerd in_node ctr version
-  in_node ctr -n k8s.io images import - <"$k8s/pause/image.tar" >/dev/null
+  in_node ctr -n k8s.io images import - <"$k8s/pause.tar" >/dev/null
   await "the API server" kubectl get --raw /readyz
   start controllers
   start scheduler

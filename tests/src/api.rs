@@ -94,7 +94,9 @@ pub async fn metric_at(base: &str, name: &str) -> Option<f64> {
     let mut found = None;
     for line in reply.text().lines().filter(|line| !line.starts_with('#')) {
         let Some((sample, value)) = line.rsplit_once(' ') else { continue };
-        if sample.split('{').next() == Some(name)
+        // With labels it is one sample, without them the sum of all.
+        let wanted = if name.contains('{') { Some(sample) } else { sample.split('{').next() };
+        if wanted == Some(name)
             && let Ok(value) = value.parse::<f64>()
         {
             found = Some(found.unwrap_or(0.0) + value);

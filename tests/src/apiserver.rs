@@ -54,14 +54,13 @@ fn programs() -> Option<PathBuf> {
         || Some(Path::new(&std::env::var_os("HOME")?).join(".cache/pushcluster")),
         |cache| Some(PathBuf::from(cache)),
     )?;
-    let mut found: Vec<PathBuf> = std::fs::read_dir(cache)
+    // Of several, the one that was built last.
+    std::fs::read_dir(cache)
         .ok()?
         .flatten()
         .map(|entry| entry.path())
-        .filter(|path| path.join("kube-apiserver").exists())
-        .collect();
-    found.sort();
-    found.pop()
+        .filter(|path| path.join("kubectl").exists() && path.join("kube-apiserver").exists())
+        .max_by_key(|path| std::fs::metadata(path).and_then(|meta| meta.modified()).ok())
 }
 
 fn free_port() -> u16 {

@@ -124,7 +124,7 @@ impl Gateway {
 
     /// Host and port of the client listener.
     pub fn client_address(&self) -> &str {
-        self.client.trim_start_matches("http://")
+        self.client.trim_start_matches("https://").trim_start_matches("http://")
     }
 
     /// What the API's URLs begin with.

@@ -126,6 +126,28 @@ impl Cluster {
         self.run("helm", arguments, None).await
     }
 
+    /// Runs `kubectl push`, as kubectl runs a plugin that it finds on the path;
+    /// what it printed.
+    ///
+    /// # Panics
+    ///
+    /// When it fails, or is not built.
+    pub async fn kubectl_push(&self, arguments: &[&str]) -> String {
+        let test = std::env::current_exe().expect("a running program has a path");
+        // target/<profile>/deps/<test>
+        let built = test.parent().and_then(Path::parent).expect("a test is in target/");
+        assert!(
+            built.join("kubectl-push").exists(),
+            "{} has no kubectl-push: run `cargo build -p operator`",
+            built.display()
+        );
+        let path = std::env::var("PATH").unwrap_or_default();
+        let mut command = Command::new(&self.script);
+        command.env("PATH", format!("{}:{path}", built.display()));
+        command.args(["kubectl", "push"]).args(arguments);
+        expect(arguments, run(command, None).await)
+    }
+
     /// Gives a loaded image another name, too.
     ///
     /// # Panics
@@ -210,27 +232,32 @@ impl Cluster {
         arguments: &[&str],
         input: Option<&str>,
     ) -> Result<String, String> {
-        let mut child = Command::new(&self.script)
-            .arg(command)
-            .args(arguments)
-            .stdin(if input.is_some() { Stdio::piped() } else { Stdio::null() })
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .map_err(|error| format!("{}: {error}", self.script.display()))?;
-        if let (Some(input), Some(mut stdin)) = (input, child.stdin.take()) {
-            // A command that ends early says why on stderr.
-            let _ = stdin.write_all(input.as_bytes()).await;
-        }
-        let Output { status, stdout, stderr } =
-            child.wait_with_output().await.map_err(|error| error.to_string())?;
-        let printed = String::from_utf8_lossy(&stdout).into_owned();
-        if status.success() {
-            Ok(printed)
-        } else {
-            Err(format!("{printed}{}", String::from_utf8_lossy(&stderr)))
-        }
+        let mut script = Command::new(&self.script);
+        script.arg(command).args(arguments);
+        run(script, input).await
+    }
+}
+
+/// Runs a command to its end: what it printed, or with that why it failed.
+async fn run(mut command: Command, input: Option<&str>) -> Result<String, String> {
+    let mut child = command
+        .stdin(if input.is_some() { Stdio::piped() } else { Stdio::null() })
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .map_err(|error| format!("{command:?}: {error}"))?;
+    if let (Some(input), Some(mut stdin)) = (input, child.stdin.take()) {
+        // A command that ends early says why on stderr.
+        let _ = stdin.write_all(input.as_bytes()).await;
+    }
+    let Output { status, stdout, stderr } =
+        child.wait_with_output().await.map_err(|error| error.to_string())?;
+    let printed = String::from_utf8_lossy(&stdout).into_owned();
+    if status.success() {
+        Ok(printed)
+    } else {
+        Err(format!("{printed}{}", String::from_utf8_lossy(&stderr)))
     }
 }
 

@@ -20,7 +20,10 @@
 //! - [`kubernetes`]: a real Kubernetes
 //! - [`apiserver`]: a real Kubernetes API server without nodes, and the operator
 //! - [`balancer`]: sends every connection to any gateway
+//! - [`proxies`]: HAProxy and nginx in front of a gateway
 //! - [`fleet`]: many clients of every kind that come back by themselves
+//! - [`hostile`]: attackers and good clients at one gateway
+//! - [`churn`]: clients and attackers come and go, and memory doesn't grow
 //! - [`kill`]: gateways and servers die, and every client ends with the stream's
 //!   content
 //! - [`measure`]: what it costs that many gateways are one service
@@ -38,11 +41,13 @@
 pub mod api;
 pub mod apiserver;
 pub mod balancer;
+pub mod churn;
 pub mod conformance;
 pub mod docs;
 pub mod engineio;
 pub mod fleet;
 pub mod gateway;
+pub mod hostile;
 pub mod http;
 pub mod kill;
 pub mod kubernetes;
@@ -50,6 +55,7 @@ pub mod measure;
 pub mod nats;
 pub mod patience;
 pub mod plain;
+pub mod proxies;
 pub mod raw;
 pub mod relay;
 pub mod socketio;

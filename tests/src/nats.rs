@@ -17,7 +17,7 @@ mod trust;
 pub use door::Door;
 pub use identity::{Authority, Operator, Secrets};
 use routes::Routes;
-pub use trust::trusting;
+pub use trust::{trusting, trusts};
 
 /// A NATS cluster that ends with its value.
 pub struct Nats {
@@ -44,6 +44,8 @@ pub enum Signal {
     Stop,
     /// Goes on.
     Continue,
+    /// Tells its clients that it will stop, and stops minutes later.
+    LameDuck,
 }
 
 /// Where the binary is: `PUSHCLUSTER_NATS_SERVER`, or where `tests/run`
@@ -167,6 +169,18 @@ impl Nats {
         self.servers.iter().filter_map(|server| server.child.as_ref()).map(Child::id).collect()
     }
 
+    /// The names of one server's connections.
+    ///
+    /// # Panics
+    ///
+    /// When it doesn't say.
+    pub async fn connections(&self, index: usize) -> Vec<String> {
+        let url = format!("http://127.0.0.1:{}/connz?limit=1024", self.servers[index].monitor);
+        let answer = crate::http::get(&url).await.json();
+        let connections = answer["connections"].as_array().expect("a list").iter();
+        connections.filter_map(|c| c["name"].as_str().map(str::to_owned)).collect()
+    }
+
     /// Which server listens on a port.
     pub fn index_of(&self, port: u16) -> Option<usize> {
         self.servers.iter().position(|server| server.port == port)
@@ -209,8 +223,12 @@ impl Nats {
                 child.wait().unwrap();
                 server.child = None;
             }
-            Signal::Stop | Signal::Continue => {
-                let name = if matches!(signal, Signal::Stop) { "-STOP" } else { "-CONT" };
+            Signal::Stop | Signal::Continue | Signal::LameDuck => {
+                let name = match signal {
+                    Signal::Stop => "-STOP",
+                    Signal::Continue => "-CONT",
+                    _ => "-USR2",
+                };
                 let status =
                     Command::new("kill").arg(name).arg(child.id().to_string()).status().unwrap();
                 assert!(status.success());

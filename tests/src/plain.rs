@@ -88,6 +88,26 @@ impl Plain {
         }
     }
 
+    /// The data of the next notice of this name; all else is skipped.
+    ///
+    /// # Panics
+    ///
+    /// When none comes.
+    pub async fn notice(&mut self, event: &str) -> Value {
+        patiently(event, async {
+            loop {
+                let message = match self.waiting.pop_front() {
+                    Some(message) => message,
+                    None => self.read().await,
+                };
+                if message["event"] == event && message.get("channel").is_none() {
+                    return message["data"].clone();
+                }
+            }
+        })
+        .await
+    }
+
     /// The WebSocket itself.
     pub fn socket(&mut self) -> &mut WebSocket {
         &mut self.socket

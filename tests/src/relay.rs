@@ -13,9 +13,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use gateway::channel::Channel;
+use gateway::metrics::Metrics;
 use gateway::offset::Position;
 use gateway::publication::{NewPublication, Publication, Published, Value};
-use gateway::relay::embedded::{Clock, EmbeddedRelay};
+use gateway::relay::embedded::{Clock, EmbeddedOptions, EmbeddedRelay};
 use gateway::relay::{Fanout, FeedItem, Relay, Replay, Replayed};
 use gateway::rules::{Rules, SharedRules};
 use gateway_config::{ChannelRule, History, Pattern, Period};
@@ -51,6 +52,8 @@ pub struct Setup {
     pub tick: Option<Duration>,
     /// Whether the relay's surroundings can fail; see [`Faults`].
     pub faults: bool,
+    /// Bytes that history may take; more than a test publishes unless given.
+    pub history_bytes: Option<usize>,
 }
 
 /// A cluster: one gateway or more, that share their channels and sessions.
@@ -135,6 +138,7 @@ impl Setup {
             // The suite counts sequences; it has tests of its own for ticks.
             tick: Some(Duration::from_mins(10)),
             faults: false,
+            history_bytes: None,
         }
     }
 }
@@ -256,8 +260,10 @@ impl World {
 
     /// Makes other rules hold.
     pub fn set_rules(&self, rules: Vec<ChannelRule>) {
-        let generation = self.rules.load().generation() + 1;
-        let rules = Rules::new(rules, 1_000_000).with_generation(generation);
+        let before = self.rules.load();
+        let rules = Rules::new(rules, 1_000_000)
+            .with_history_bytes(before.history_bytes())
+            .with_generation(before.generation() + 1);
         self.rules.store(Arc::new(rules));
     }
 
@@ -294,16 +300,18 @@ impl RelayUnderTest for Embedded {
     fn start(&self, setup: Setup) -> Pending<'_, World> {
         let queues = (0..setup.shards).map(|_| mpsc::channel(setup.queue));
         let (senders, feeds): (Vec<Sender<FeedItem>>, _) = queues.unzip();
-        let rules = Rules::new(setup.rules, 1_000_000).shared();
+        let rules =
+            Rules::new(setup.rules, 1_000_000).with_history_bytes(setup.history_bytes).shared();
         let time = ManualTime(Arc::new(AtomicU64::new(1_700_000_000_000)));
         let clock = time.clone();
         let fanout = Fanout::unasked(senders);
-        let relay = EmbeddedRelay::with_clock(
-            Arc::clone(&rules),
-            fanout.clone(),
-            Some(setup.max_disconnection),
-            Clock::new(move || clock.now()),
-        );
+        let relay = EmbeddedRelay::new(EmbeddedOptions {
+            rules: Arc::clone(&rules),
+            fanout: fanout.clone(),
+            max_disconnection: Some(setup.max_disconnection),
+            metrics: Metrics::default(),
+            clock: Clock::new(move || clock.now()),
+        });
         let swept = Arc::clone(&relay);
         let gateway = Gateway { relay, feeds, fanout };
         let time = SweptTime { time, relay: swept };

@@ -235,6 +235,23 @@ impl Socket {
         .await
     }
 
+    /// The first argument of the next event of this name; others are skipped.
+    ///
+    /// # Panics
+    ///
+    /// When none comes, or the connection ends.
+    pub async fn notice(&mut self, name: &str) -> Value {
+        patiently(name, async {
+            loop {
+                let mut event = self.listen().await;
+                if event.name == name {
+                    return event.args.swap_remove(0);
+                }
+            }
+        })
+        .await
+    }
+
     /// The next event, without a limit of time. Dropping the future loses what
     /// is read; over polling it ends the session.
     ///

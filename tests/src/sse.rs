@@ -8,6 +8,10 @@ use serde_json::Value;
 use crate::http::{Reply, client};
 use crate::patience::patiently;
 
+/// Headers of a client that doesn't insist on an event stream: it is refused
+/// by the answer's status.
+pub const ANYTHING: [(&str, &str); 1] = [("accept", "*/*")];
+
 /// An open event stream.
 pub struct Sse {
     chunks: BoxStream<'static, Result<bytes::Bytes, reqwest::Error>>,
@@ -43,7 +47,10 @@ impl Sse {
     /// When there is no answer at all.
     pub async fn open(url: &str, headers: &[(&str, &str)]) -> Result<Self, Reply> {
         // The answer never ends, so there is no limit of time.
-        let mut request = client().get(url).header("accept", "text/event-stream");
+        let mut request = client().get(url);
+        if !headers.iter().any(|(name, _)| *name == "accept") {
+            request = request.header("accept", "text/event-stream");
+        }
         for (name, value) in headers {
             request = request.header(*name, *value);
         }

@@ -5,8 +5,11 @@ use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::http::HeaderValue;
 use tokio_tungstenite::tungstenite::{Error, Message};
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
+use tokio_tungstenite::{
+    Connector, MaybeTlsStream, WebSocketStream, connect_async, connect_async_tls_with_config,
+};
 
+use crate::nats::trusts;
 use crate::patience::patiently;
 
 /// One WebSocket.
@@ -67,6 +70,21 @@ impl WebSocket {
             }),
             Err(error) => Err(Refused { status: 0, body: error.to_string() }),
         }
+    }
+
+    /// Connects over TLS, trusting the authorities of a file.
+    ///
+    /// # Panics
+    ///
+    /// When that fails.
+    pub async fn connect_tls(url: &str, ca: &str) -> Self {
+        let bundle = std::fs::read_to_string(ca).expect("the authority's certificate");
+        let connector = Connector::Rustls(std::sync::Arc::new(trusts(&bundle)));
+        let connecting = connect_async_tls_with_config(url, None, true, Some(connector));
+        let (stream, _) = patiently("a WebSocket over TLS", Box::pin(connecting))
+            .await
+            .unwrap_or_else(|error| panic!("{url}: {error}"));
+        Self(stream)
     }
 
     /// Sends a text message. That the other side is gone shows when reading.

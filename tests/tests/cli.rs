@@ -438,3 +438,64 @@ async fn doctor_waits_for_a_gateway() {
     assert!(output.status.success());
     assert!(out(&output).contains("received"), "{}", out(&output));
 }
+
+// === bench ===
+
+#[tokio::test]
+async fn bench_counts_every_delivery() {
+    let gateway = Gateway::start(CONFIG);
+    let urls = ["--url", gateway.client(), "--api-url", gateway.api()];
+    for protocol in ["socketio", "websocket", "sse"] {
+        let asked = ["bench", "--protocol", protocol, "--clients", "6", "--channels", "2"];
+        let load = ["--rate", "20", "--time", "1s", "--connect-rate", "1000", "--json"];
+        let output = run(&[&asked[..], &load, &urls].concat()).await;
+        assert_eq!(output.status.code(), Some(0), "{protocol}: {}{}", out(&output), err(&output));
+        let told: Value = serde_json::from_str(&out(&output)).unwrap();
+        let published = told["publications"]["taken"].as_u64().unwrap();
+        assert!(published >= 10, "{told}");
+        // Each goes to one of two channels, and so to half of the clients.
+        assert_eq!(told["deliveries"]["delivered"], published * 3, "{told}");
+        assert_eq!(told["deliveries"]["missing"], 0, "{told}");
+        assert!(told["deliveries"]["delay"]["p99"].as_u64().unwrap() > 0, "{told}");
+    }
+}
+
+#[tokio::test]
+async fn bench_tells_people_its_progress_and_percentiles() {
+    let gateway = Gateway::start(CONFIG);
+    let urls = ["--url", gateway.client(), "--api-url", gateway.api()];
+    let output = run(&[&["bench", "--clients", "2", "--time", "2s"][..], &urls].concat()).await;
+    assert_eq!(output.status.code(), Some(0), "{}{}", out(&output), err(&output));
+    for told in ["2 of 2 subscribed", "p99", "delivery", "<="] {
+        assert!(out(&output).contains(told), "{told}: {}", out(&output));
+    }
+    assert!(err(&output).contains("published"), "progress: {}", err(&output));
+}
+
+#[tokio::test]
+async fn bench_says_what_is_in_its_way() {
+    let nobody = run(&["bench", "--url", "http://127.0.0.1:1", "--clients", "1"]).await;
+    assert_eq!(nobody.status.code(), Some(3), "{}", err(&nobody));
+    assert!(err(&nobody).contains("is it running"), "{}", err(&nobody));
+    let gateway = Gateway::start(
+        "auth: {jwt: {secret: 0123456789abcdef0123456789abcdef}}\n\
+         api: {keys: [{name: a, scopes: [read], sha256: \
+         2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b}]}",
+    );
+    for protocol in ["socketio", "websocket", "sse"] {
+        let refused = run(&[
+            "bench",
+            "--protocol",
+            protocol,
+            "--url",
+            gateway.client(),
+            "--api-url",
+            gateway.api(),
+        ])
+        .await;
+        assert_eq!(refused.status.code(), Some(1), "{protocol}: {}", err(&refused));
+        assert!(err(&refused).contains("token"), "{protocol}: {}", err(&refused));
+    }
+    let misused = run(&["bench", "--clients", "1000000"]).await;
+    assert_eq!(misused.status.code(), Some(2), "{}", err(&misused));
+}

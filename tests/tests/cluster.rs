@@ -14,6 +14,8 @@ use tests::websocket::{Frame, WebSocket};
 use tests::{Gateway, patiently};
 use tokio::task::JoinSet;
 
+#[path = "cluster/addresses.rs"]
+mod addresses;
 #[path = "cluster/answers.rs"]
 mod answers;
 #[path = "cluster/apps.rs"]
@@ -22,6 +24,8 @@ mod apps;
 mod forged;
 #[path = "cluster/killed.rs"]
 mod killed;
+#[path = "cluster/returns.rs"]
+mod returns;
 #[path = "cluster/rules.rs"]
 mod rules;
 #[path = "cluster/silence.rs"]

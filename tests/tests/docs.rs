@@ -61,6 +61,51 @@ fn no_page_is_left_out() {
     assert_eq!(found, PAGES);
 }
 
+/// The last column of the threat model: what shows each row must be there.
+#[test]
+fn security_names_only_tests_that_exist() {
+    let root = docs().join("..");
+    let text = std::fs::read_to_string(root.join("SECURITY.md")).unwrap();
+    let rows = text.split("| shown by |").nth(1).unwrap();
+    let rows = rows.lines().skip(2).take_while(|line| line.starts_with('|'));
+    let mut shown = 0;
+    for row in rows {
+        let last = row.trim_end_matches('|').rsplit('|').next().unwrap();
+        let names: Vec<&str> = last.split('`').skip(1).step_by(2).collect();
+        assert!(!names.is_empty(), "nothing shows {row}");
+        for name in names {
+            assert!(is_there(&root, name), "SECURITY.md names `{name}`, which is not there");
+            shown += 1;
+        }
+    }
+    assert!(shown > 40, "{shown} tests in the threat model");
+}
+
+fn is_there(root: &Path, name: &str) -> bool {
+    let read = |path: String| std::fs::read_to_string(root.join(path)).unwrap_or_default();
+    if let Some(group) = name.strip_prefix("attack: ") {
+        return read(format!("tests/tests/attack/{group}.rs")).contains("pub fn group()");
+    }
+    if let Some(target) = name.strip_prefix("fuzz: ") {
+        return read(format!("tests/fuzz/src/targets/{target}.rs"))
+            .contains("pub(super) const TARGET");
+    }
+    let Some((place, test)) = name.split_once("::") else {
+        return root.join(name).exists();
+    };
+    let has = |text: &str| text.contains(&format!("fn {test}("));
+    if place.contains('/') {
+        return has(&read(place.to_owned()));
+    }
+    // A suite may be in several files.
+    let folder = std::fs::read_dir(root.join("tests/tests").join(place));
+    let parts = folder
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| std::fs::read_to_string(entry.ok()?.path()).ok());
+    has(&read(format!("tests/tests/{place}.rs"))) || parts.into_iter().any(|text| has(&text))
+}
+
 // === the runner itself ===
 
 #[tokio::test]

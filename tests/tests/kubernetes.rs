@@ -40,10 +40,13 @@ impl Live {
         namespace.apply(&manifest).await;
         namespace.wait_for("condition=Ready", "pod/live-nats-0").await;
         namespace.rolled_out("deployment/live").await;
-        let client = format!("http://{}", namespace.service("live", "client").await);
-        let api = format!("http://{}", namespace.service("live-api", "api").await);
-        let nats = format!("nats://{}", namespace.service("live-nats", "nats").await);
-        Self { namespace, client, api, nats }
+        let client = namespace.service("live", "client").await;
+        let api = namespace.service("live-api", "api").await;
+        let nats = namespace.service("live-nats", "nats").await;
+        let services = vec![client.clone(), api.clone(), nats.clone()];
+        Client::new(cluster).await.until_open(services).await;
+        let (client, api) = (format!("http://{client}"), format!("http://{api}"));
+        Self { namespace, client, api, nats: format!("nats://{nats}") }
     }
 
     /// How many connections each gateway has ever accepted, by pod.

@@ -10,6 +10,8 @@
 
 use tokio::sync::RwLock;
 
+#[path = "kubernetes_operator/chart.rs"]
+mod chart;
 #[path = "kubernetes_operator/faults.rs"]
 mod faults;
 #[path = "kubernetes_operator/first.rs"]
@@ -18,6 +20,8 @@ mod first;
 mod leader;
 #[path = "kubernetes_operator/live_changes.rs"]
 mod live_changes;
+#[path = "kubernetes_operator/plugin.rs"]
+mod plugin;
 #[path = "kubernetes_operator/rollout.rs"]
 mod rollout;
 #[path = "kubernetes_operator/scale.rs"]

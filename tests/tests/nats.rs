@@ -14,12 +14,13 @@ use gateway::offset::Position;
 use gateway::publication::{NewPublication, Publication, Value};
 use gateway::relay::embedded::Clock;
 use gateway::relay::jetstream::{ConnectError, JetStreamOptions, JetStreamRelay};
-use gateway::relay::{Fanout, FeedItem, Relay, Replay};
+use gateway::relay::{Claim, Fanout, FeedItem, Relay, Replay, SessionRecord, SubscriptionRecord};
 use gateway::rules::{Rules, SharedRules};
 use gateway_config::Relay as RelayConfig;
 use tests::nats::{Nats, Signal};
 use tests::relay::{
-    Gateway, Setup, channel, join_cluster, keep, keep_nothing, number, numbered, patiently,
+    Gateway, JetStream, RelayUnderTest as _, Setup, channel, join_cluster, keep, keep_nothing,
+    number, numbered, patiently,
 };
 use tokio::task::JoinHandle;
 
@@ -37,8 +38,9 @@ impl Cluster {
     fn new(nats: Nats, replicas: usize) -> Self {
         let rules = vec![keep("kept.*", 100_000, 3600), keep_nothing(">")];
         let setup = Setup { shards: 1, tick: None, ..Setup::new(rules.clone()) };
-        let config = RelayConfig { url: nats.url(), replicas, ..RelayConfig::default() };
-        Self { nats, config, rules: Rules::new(rules, 1_000).shared(), setup }
+        let config = RelayConfig { url: nats.url(), ..RelayConfig::default() };
+        let rules = Rules::new(rules, 1_000).with_replicas(replicas).shared();
+        Self { nats, config, rules, setup }
     }
 
     async fn gateway(&self) -> (Arc<JetStreamRelay>, Gateway, Metrics) {
@@ -354,6 +356,36 @@ async fn settings_of_one_generation_are_one() {
     connect(Rules::new(vec![], 1_000)).await.unwrap();
 }
 
+/// Gateways that run take a change of the replicas over with the generation
+/// that stands for it. Else they would bring the stream to that generation
+/// with what they had, and who starts with the new settings would be refused.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn replicas_change_while_gateways_run() {
+    let cluster = Cluster::new(Nats::cluster(), 1);
+    let (first, _first, _) = cluster.gateway().await;
+    let client = cluster.client().await;
+    let replicas = async || {
+        let answer = client.request("$JS.API.STREAM.INFO.PUSH_push", "".into()).await.ok()?;
+        let info: serde_json::Value = serde_json::from_slice(&answer.payload).ok()?;
+        info["config"]["num_replicas"].as_u64()
+    };
+    assert_eq!(replicas().await, Some(1));
+    publish_patiently(&first, "kept.a", 1).await;
+    let rules = vec![keep("kept.*", 100_000, 3600), keep_nothing(">")];
+    let rules = Rules::new(rules, 1_000).with_replicas(3).with_generation(1);
+    cluster.rules.store(Arc::new(rules));
+    patiently("three replicas", async {
+        while replicas().await != Some(3) {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    })
+    .await;
+    let (second, _second, _) = cluster.gateway().await;
+    publish_patiently(&second, "kept.a", 2).await;
+    let kept = content(&second, &["kept.a"]).await;
+    assert_eq!(kept.iter().map(|(_, number)| *number).collect::<Vec<_>>(), [1, 2]);
+}
+
 /// NATS is gone, and comes back: publishers are told, and go on.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn nats_goes_and_comes_back() {
@@ -381,6 +413,44 @@ async fn nats_goes_and_comes_back() {
         }
     })
     .await;
+}
+
+/// A server that says that it will stop is left before it does, and nothing is
+/// lost on the way.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_server_that_will_stop_is_left() {
+    let mut cluster = Cluster::new(Nats::cluster(), 3);
+    let (relay, gateway, _) = cluster.gateway().await;
+    let feed = read_until(gateway, 20);
+    publish_patiently(&relay, "kept.a", 1).await;
+    let of_gateway = async |nats: &Nats, index: usize| {
+        let names = nats.connections(index).await;
+        names.iter().filter(|name| name.starts_with('g')).count()
+    };
+    let mut left = None;
+    for index in 0..3 {
+        if of_gateway(&cluster.nats, index).await > 0 {
+            assert_eq!(of_gateway(&cluster.nats, index).await, 2, "both at one server");
+            assert!(left.replace(index).is_none(), "and at no other");
+        }
+    }
+    let left = left.unwrap();
+    cluster.nats.signal(left, Signal::LameDuck);
+    for number in 2..=19 {
+        publish_patiently(&relay, "kept.a", number).await;
+    }
+    patiently("another server", async {
+        while of_gateway(&cluster.nats, (left + 1) % 3).await
+            + of_gateway(&cluster.nats, (left + 2) % 3).await
+            < 2
+        {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+    publish_patiently(&relay, "kept.a", 20).await;
+    let got = patiently("the feed", feed).await.unwrap();
+    assert_eq!(got.iter().map(number_of).collect::<Vec<_>>(), (1..=20).collect::<Vec<_>>());
 }
 
 /// A client that was at a gateway that is ahead is not served by one that is
@@ -420,4 +490,179 @@ async fn sessions_have_one_subscription() {
     };
     assert_eq!(got[2].channel, channel("$sid.a.b"));
     assert_eq!(number(&got[2]), number(&got[0]) + 2);
+}
+
+/// A publication of two kilobytes that carries a number.
+fn large(name: &str, number: u64) -> NewPublication {
+    NewPublication { except: vec!["x".repeat(2_000).into()], ..numbered(name, number) }
+}
+
+/// A gateway misses the feed for a while, and what it missed went for want of
+/// room before it could fetch it: its clients are told, of every channel.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_gap_that_had_no_room_is_told() {
+    let setup = Setup {
+        faults: true,
+        history_bytes: Some(200_000),
+        ..Setup::new(vec![keep("kept.*", 1_000, 3600), keep_nothing(">")])
+    };
+    let mut world = JetStream.start(setup).await;
+    let faults = world.faults.clone().unwrap();
+    let start = world.publish_all("kept.a", [1]).await[0];
+    world.head_at(start).await;
+    faults.set_deaf(1, true);
+    world.publish_all("kept.quiet", [2]).await;
+    for number in 0..200 {
+        world.publish(large("kept.a", number)).await;
+    }
+    faults.set_deaf(1, false);
+    let end = world.publish_all("kept.a", [3]).await[0];
+    let lost = patiently("the news", async {
+        loop {
+            if let Some(FeedItem::Lost(lost)) = world.gateways[1].feeds[0].recv().await {
+                return lost;
+            }
+        }
+    })
+    .await;
+    let history = world.rules.load().of(&channel("kept.quiet")).history;
+    assert!(history.is_some() && lost.hits(&channel("kept.quiet"), history));
+    // Who comes back to it hears the same; the other one missed nothing.
+    let head = world.head_at(end).await;
+    let channels = vec![(channel("kept.quiet"), start.sequence)];
+    let request = Replay { from: start, channels, until: head, last: None };
+    let replayed = world.gateways[1].relay.replay(request.clone()).await.unwrap();
+    assert_eq!(replayed.lost, [channel("kept.quiet")]);
+    let replayed = world.gateways[0].relay.replay(request).await.unwrap();
+    assert_eq!((replayed.lost.len(), replayed.publications.len()), (0, 1));
+}
+
+/// `max_bytes`, `discard` and the subjects of the stream.
+async fn stream_of(client: &async_nats::Client) -> (i64, Vec<String>, String) {
+    let answer = client.request("$JS.API.STREAM.INFO.PUSH_push", "".into()).await.unwrap();
+    let info: serde_json::Value = serde_json::from_slice(&answer.payload).unwrap();
+    let config = &info["config"];
+    let subjects = serde_json::from_value(config["subjects"].clone()).unwrap();
+    (config["max_bytes"].as_i64().unwrap(), subjects, config["discard"].to_string())
+}
+
+/// The setting is the stream's, from then on; and when it is taken away, what
+/// it lost is still told.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn the_stream_follows_the_setting() {
+    let cluster = Cluster::new(Nats::single(), 1);
+    let client = cluster.client().await;
+    let (relay, _gateway, _) = cluster.gateway().await;
+    assert_eq!(stream_of(&client).await.0, -1);
+    let start = relay.head();
+    for number in 0..200 {
+        relay.publish(large("kept.a", number)).await.unwrap();
+    }
+    let with = async |cluster: &Cluster, bytes, generation| {
+        let rules = vec![keep("kept.*", 100_000, 3600), keep_nothing(">")];
+        let (sender, receiver) = tokio::sync::mpsc::channel(4_096);
+        let joined = JetStreamRelay::connect(JetStreamOptions {
+            config: cluster.config.clone(),
+            rules: Rules::new(rules, 1_000)
+                .with_history_bytes(bytes)
+                .with_generation(generation)
+                .shared(),
+            fanout: Fanout::unasked(vec![sender]),
+            max_disconnection: None,
+            metrics: Metrics::default(),
+            clock: Clock::system(),
+            name: format!("g{generation}"),
+            tick: None,
+        })
+        .await;
+        joined.map(|relay| (relay, receiver))
+    };
+    let refused = with(&cluster, Some(150_000), 0).await.err().unwrap();
+    assert!(refused.to_string().contains("max_bytes"), "{refused}");
+    let (limited, _limited) = with(&cluster, Some(150_000), 1).await.unwrap();
+    let (bytes, subjects, discard) = stream_of(&client).await;
+    assert_eq!((bytes, discard.as_str()), (150_000, "\"old\""));
+    assert!(subjects.iter().any(|subject| subject == "push.pub.$anchor"), "{subjects:?}");
+    let told = async |relay: &JetStreamRelay| {
+        let channels = vec![(channel("kept.quiet"), start.sequence)];
+        let request = Replay { from: start, channels, until: relay.head(), last: None };
+        relay.replay(request).await.unwrap().lost == [channel("kept.quiet")]
+    };
+    assert!(told(&limited).await);
+    // One that starts later, with the limit taken away.
+    let (unlimited, _unlimited) = with(&cluster, None, 2).await.unwrap();
+    assert_eq!(stream_of(&client).await.0, -1);
+    assert!(told(&unlimited).await);
+}
+
+fn session(channels: usize) -> SessionRecord {
+    let place = Position { epoch: 7, sequence: 3, time: 9 };
+    let subscription = |number| SubscriptionRecord {
+        channel: channel(&format!("{number}.{}", "x".repeat(150))),
+        start: place,
+        joined: place,
+        meta: false,
+    };
+    SessionRecord {
+        sid: "sid".into(),
+        namespace: "/".into(),
+        user: None,
+        began: 0,
+        subscriptions: (0..channels).map(subscription).collect(),
+    }
+}
+
+/// NATS has no room for the records of sessions: they work, and nobody gets
+/// them back.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn sessions_without_room_work_and_are_not_recovered() {
+    let cluster = Cluster::new(Nats::single(), 1);
+    let client = cluster.client().await;
+    let bucket = serde_json::json!({
+        "name": "KV_PUSH_push_sessions",
+        "subjects": ["$KV.PUSH_push_sessions.>"],
+        "discard": "new",
+        "max_bytes": 20_000,
+        "max_msgs_per_subject": 1,
+        "allow_direct": true,
+        "allow_msg_ttl": true,
+        "allow_rollup_hdrs": true,
+        "deny_delete": true,
+    });
+    let call = "$JS.API.STREAM.CREATE.KV_PUSH_push_sessions";
+    let made = client.request(call, bucket.to_string().into()).await.unwrap();
+    assert!(!String::from_utf8_lossy(&made.payload).contains("error"), "{made:?}");
+    let (relay, _gateway, metrics) = cluster.gateway().await;
+    let sessions = relay.sessions();
+    let mut all = Vec::new();
+    for number in 0..60 {
+        let pid: Arc<str> = format!("p{number}").into();
+        let owner = sessions.create(&pid, session(1)).await.unwrap();
+        all.push((pid, owner));
+    }
+    let unkept = metrics.sessions_not_kept.get();
+    assert!(unkept > 10 && unkept < 50, "{unkept}");
+    // One that is kept, until it wants more than there is room for.
+    let (kept, owner) = &all[0];
+    assert!(sessions.put(kept, *owner, session(3)).await.unwrap());
+    assert_eq!(metrics.sessions_not_kept.get(), unkept + 1);
+    assert!(sessions.put(kept, *owner, session(4)).await.unwrap(), "it works on");
+    sessions.closed(kept, *owner);
+    // One that never was.
+    let (never, owner) = &all[59];
+    assert!(sessions.put(never, *owner, session(2)).await.unwrap());
+    sessions.closed(never, *owner);
+    relay.settle().await;
+    for pid in [kept, never] {
+        assert_eq!(sessions.claim(pid).await.unwrap(), Claim::Unknown);
+    }
+    // And one that had room all the time, and still has.
+    for (pid, owner) in &all[2..8] {
+        sessions.delete(pid, *owner);
+    }
+    relay.settle().await;
+    let (other, owner) = &all[1];
+    sessions.closed(other, *owner);
+    relay.settle().await;
+    assert!(matches!(sessions.claim(other).await.unwrap(), Claim::Granted(..)));
 }

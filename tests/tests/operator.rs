@@ -9,10 +9,14 @@ use tests::apiserver::{CONTROLLERS, Suite, rights};
 
 #[path = "operator/drift.rs"]
 mod drift;
+#[path = "operator/examples.rs"]
+mod examples;
 #[path = "operator/invalid.rs"]
 mod invalid;
 #[path = "operator/life.rs"]
 mod life;
+#[path = "operator/pace.rs"]
+mod pace;
 #[path = "operator/replicas.rs"]
 mod replicas;
 
@@ -31,7 +35,9 @@ fn main() -> ExitCode {
             ("scaled by kubectl", life::scaled),
             ("paused, it is left alone", life::paused),
             ("kinds that Kubernetes may not have", life::optional_kinds),
+            ("each example of the chart is carried out", examples::carried_out),
             ("hand edits are undone or reported", drift::undone),
+            ("a rollout waits for a gateway that drains", pace::kept),
             ("a replica takes over when the leader goes", replicas::takes_over),
             ("in one namespace only", replicas::one_namespace),
             ("an operator of one namespace beside one of all", replicas::beside_another),

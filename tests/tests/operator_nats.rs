@@ -107,6 +107,11 @@ impl Scene {
 
     /// A gateway that follows one of them, as its certificate names it.
     async fn gateway(&self, nats: &Nats, index: usize) -> Gateway {
+        self.gateway_with(nats, index, &json!({})).await
+    }
+
+    /// The same, with this for `auth`.
+    async fn gateway_with(&self, nats: &Nats, index: usize, auth: &Value) -> Gateway {
         let gateway = Gateway::start(
             &json!({
                 "peer": {"secret": "a-secret-between-the-gateways-of-a-suite"},
@@ -115,6 +120,7 @@ impl Scene {
                     "user": "gateway", "password": self.value("live-nats-gateway", "password"),
                     "tls": {"ca": self.files.path("ca.crt")},
                 },
+                "auth": auth,
                 "channels": [{"match": "kept.>", "history": {"maxMessages": 100, "maxAge": "1h"}}],
             })
             .to_string(),
@@ -237,6 +243,38 @@ async fn gateways_and_apps_have_an_account_each() {
     for gateway in gateways {
         assert!(!gateway.log().contains("forbids"), "{}", gateway.log());
     }
+}
+
+/// With the account that it has, and the configuration that gateways get.
+#[tokio::test]
+async fn an_app_is_asked_who_a_client_is() {
+    let mut scene = Scene::new();
+    let auth = json!({"callout": {"connect": {}}});
+    scene.cluster.spec.auth = serde_json::from_value(auth).unwrap();
+    let boot = scene.plan().config.boot;
+    let callout: Value = serde_json::from_str(&boot["PUSH_AUTH_CALLOUT"]).unwrap();
+    let anonymous: bool = boot["PUSH_AUTH_ANONYMOUS"].parse().unwrap();
+    let nats = scene.servers(1);
+    let auth = json!({"callout": callout, "anonymous": anonymous});
+    let gateway = scene.gateway_with(&nats, 0, &auth).await;
+    let (app, _) = scene.client(url(&nats, 0), "app", "_INBOX").await;
+    let mut questions = app.subscribe(format!("{PREFIX}.in.$auth.connect")).await.unwrap();
+    app.flush().await.unwrap();
+    let answering = tokio::spawn(async move {
+        let question = questions.next().await.unwrap();
+        let grants = json!([{"match": "kept.>", "can": ["subscribe"]}]);
+        let answer = json!({"allow": true, "user": "ann", "channels": grants});
+        app.publish(question.reply.unwrap(), answer.to_string().into()).await.unwrap();
+        app.flush().await.unwrap();
+        serde_json::from_slice::<Value>(&question.payload).unwrap()
+    });
+    let refused = Socket::join(&gateway, Transport::WebSocket, "/", None).await.err();
+    assert_eq!(refused.unwrap()["data"]["code"], "unauthorized", "nobody is asked of nothing");
+    let ticket = json!({"token": "ticket-7"});
+    let joined = Socket::join(&gateway, Transport::WebSocket, "/", Some(&ticket)).await;
+    let mut socket = joined.unwrap_or_else(|error| panic!("{error}"));
+    socket.subscribe("kept.a").await;
+    assert_eq!(answering.await.unwrap()["data"]["token"], "ticket-7");
 }
 
 /// Nobody who is connected notices, and who connects sees the new one.

@@ -6,6 +6,7 @@
 //! - `publish`: idempotent ids, ttl, what is not stored
 //! - `resume`: what a client that comes back gets, and when it is told of a gap
 //! - `history`: pages of one channel
+//! - `room`: history that is full
 //! - `sessions`: records of sessions, and whose they are
 //! - `model`: random histories against a simple model
 //!
@@ -23,6 +24,8 @@ mod order;
 mod publish;
 #[path = "relay_suite/resume.rs"]
 mod resume;
+#[path = "relay_suite/room.rs"]
+mod room;
 #[path = "relay_suite/sessions.rs"]
 mod sessions;
 
@@ -67,6 +70,11 @@ macro_rules! relay_suite {
                 composite_offsets,
                 gaps_are_told,
                 no_history_is_an_error,
+            );
+            relay_suite!(@in room,
+                $relay,
+                the_oldest_go_and_that_is_told,
+                what_ends_by_itself_is_no_loss_of_others,
             );
             relay_suite!(@in sessions,
                 $relay,

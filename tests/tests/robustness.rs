@@ -126,6 +126,31 @@ async fn a_replay_longer_than_the_outbox_arrives() {
     }
 }
 
+/// What a client hasn't taken of a replay is not made for it yet.
+#[tokio::test]
+async fn a_replay_that_nobody_reads_takes_no_memory() {
+    let gateway = Gateway::start(HISTORY);
+    let large = "x".repeat(900_000);
+    for _ in 0..60 {
+        say(&gateway, "log.a", &*large).await;
+    }
+    let before = gateway.resident_kib();
+    let mut stuck = Vec::new();
+    for _ in 0..4 {
+        let mut plain = Plain::connect(&gateway).await;
+        plain.call("subscribe", &json!({"channel": "log.a", "last": 60})).await.unwrap();
+        stuck.push(plain);
+    }
+    let taken = gateway.resident_kib().saturating_sub(before);
+    // All of it is 4 times 53,000.
+    assert!(taken < 80_000, "{taken} KiB");
+    for plain in &mut stuck {
+        for _ in 0..60 {
+            assert_eq!(plain.publication().await["data"], large);
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_recovery_longer_than_the_outbox_arrives() {
     let gateway = Gateway::start(SMALL_OUTBOX);

@@ -4,9 +4,11 @@
 use std::process::Stdio;
 
 use serde_json::json;
-use tests::api::{publish, say};
+use tests::api::{metric, publish, say};
 use tests::http::{request, send};
-use tests::sse::Sse;
+use tests::patience::eventually;
+use tests::plain::Plain;
+use tests::sse::{ANYTHING, Sse};
 use tests::token::{AUTH, grants};
 use tests::{Gateway, patiently};
 use tokio::io::{AsyncBufReadExt, BufReader};
@@ -174,6 +176,34 @@ async fn what_is_wrong_is_a_problem() {
     }
     let reply = send(request("POST", &url(&gateway, "channel=news"))).await;
     assert_eq!(reply.status, 405);
+}
+
+/// A browser gives up for good at any answer but 200.
+#[tokio::test]
+async fn who_is_refused_for_now_is_told_when_to_come_back() {
+    let gateway = Gateway::start("limits: {connections: 1}");
+    let place = Plain::connect(&gateway).await;
+    let url = url(&gateway, "channel=a");
+    for accept in ["text/event-stream", "text/html, Text/Event-Stream;q=0.9"] {
+        let mut stream = Sse::open(&url, &[("accept", accept)]).await.ok().unwrap();
+        let wait = stream.block().await.unwrap().retry.unwrap();
+        assert!((2_000..=6_000).contains(&wait.parse::<u64>().unwrap()), "{wait}");
+        let told = stream.event().await;
+        assert_eq!(told.event.as_deref(), Some("push:error"));
+        let told = told.json();
+        assert_eq!((&told["code"], &told["retry"]), (&json!("limit_connections"), &json!(true)));
+        assert!(stream.block().await.is_none(), "it ends");
+        assert_eq!(stream.last_event_id, None, "its place stays what it was");
+    }
+    let reply = Sse::open(&url, &ANYTHING).await.err().unwrap();
+    assert_eq!((reply.status, reply.header("retry-after")), (503, "1"));
+    assert_eq!(metric(&gateway, "push_refused_total").await, Some(3.0));
+    drop(place);
+    eventually("there is a place again", || async {
+        let mut stream = Sse::open(&url, &[]).await.ok().unwrap();
+        stream.block().await.unwrap().comments == ["subscribed"]
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 //! What the schema can say (kinds, ranges) is checked with the schema; the
 //! rest is here, by section.
 
+mod callout;
 mod channels;
 mod doors;
 mod keys;
@@ -20,10 +21,13 @@ pub fn check(config: &Config) -> Vec<Problem> {
     let mut findings = Findings(out_of_range(config));
     doors::check(config, &mut findings);
     keys::check(config, &mut findings);
+    callout::check(config, &mut findings);
     socketio::check(&config.socketio, &mut findings);
     channels::check(&config.channels, &mut findings);
     relay(&config.relay, &mut findings);
+    history_bytes(config, &mut findings);
     log(&config.log, &mut findings);
+    findings.longer_than_nothing("limits.handshakeTimeout", config.limits.handshake_timeout);
     findings.longer_than_nothing("limits.headerTimeout", config.limits.header_timeout);
     findings.longer_than_nothing("limits.bodyTimeout", config.limits.body_timeout);
     findings.0
@@ -102,6 +106,19 @@ fn relay(relay: &Relay, findings: &mut Findings) {
     }
     if !matches!(relay.replicas, 1 | 3 | 5) {
         findings.add("relay.replicas", "takes 1, 3 or 5; an even number survives no more faults");
+    }
+}
+
+/// A stream that one publication overfills would keep not even that one.
+fn history_bytes(config: &Config, findings: &mut Findings) {
+    let least = config.limits.publication_bytes.saturating_mul(2);
+    if config.relay.history_bytes.is_some_and(|bytes| bytes < least) {
+        findings.add(
+            "relay.historyBytes",
+            format!(
+                "takes at least {least}, twice `limits.publicationBytes`, so that the newest publication always has room"
+            ),
+        );
     }
 }
 

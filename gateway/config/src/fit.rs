@@ -48,7 +48,7 @@ impl Fitting<'_> {
                 self.refuse(node, path, format!("has no value; it {}", take(shape)));
                 None
             }
-            (_, Value::Scalar { text, plain }) => match scalar(text, *plain, &shape.kind, path) {
+            (_, Value::Scalar { text, plain }) => match scalar(text, *plain, &shape.kind) {
                 Ok(json) => Some(json),
                 Err(told) => {
                     let message = match (told, &shape.kind) {
@@ -114,7 +114,7 @@ impl Fitting<'_> {
             match (&node.value, &one.kind) {
                 (Value::Map(_), Kind::Section(_)) => return self.value(node, one, path),
                 (Value::Scalar { text, plain }, kind) => {
-                    if let Ok(json) = scalar(text, *plain, kind, path) {
+                    if let Ok(json) = scalar(text, *plain, kind) {
                         return Some(json);
                     }
                 }
@@ -188,7 +188,7 @@ impl Fitting<'_> {
 
 /// A scalar of a kind; the error is words where they say more than
 /// [`take`] does.
-fn scalar(text: &str, plain: bool, kind: &Kind, path: &str) -> Result<Json, Option<String>> {
+fn scalar(text: &str, plain: bool, kind: &Kind) -> Result<Json, Option<String>> {
     match kind {
         Kind::Text => Ok(text.into()),
         Kind::Period => match text.parse::<Period>() {
@@ -210,22 +210,8 @@ fn scalar(text: &str, plain: bool, kind: &Kind, path: &str) -> Result<Json, Opti
             "true" | "false" => Err(Some("takes true or false; remove the quotes".to_owned())),
             _ => Err(None),
         },
-        Kind::Choice(words) => {
-            let generic = generic(path);
-            let later =
-                later::VALUES.iter().any(|(key, values)| *key == generic && values.contains(&text));
-            if words.iter().any(|word| word == text) {
-                Ok(text.into())
-            } else if later {
-                Err(Some(format!(
-                    "`{text}` is not available in this version; use {}",
-                    listed(words.iter().map(String::as_str), "or")
-                )))
-            } else {
-                Err(None)
-            }
-        }
-        Kind::Section(_) | Kind::List(_) | Kind::Either(_) => Err(None),
+        Kind::Choice(words) if words.iter().any(|word| word == text) => Ok(text.into()),
+        Kind::Choice(_) | Kind::Section(_) | Kind::List(_) | Kind::Either(_) => Err(None),
     }
 }
 

@@ -14,20 +14,8 @@ pub(crate) enum Harmless {
 }
 
 /// The keys; `[]` stands for every place in a list.
-pub(crate) const KEYS: [(&str, Harmless); 8] = [
-    ("client.tls", Harmless::Empty),
-    ("client.trustedProxies", Harmless::Empty),
-    ("client.trustedHops", Harmless::Word("1")),
-    ("client.proxyProtocol", Harmless::Word("false")),
-    ("api.tls", Harmless::Empty),
-    ("channels[].presence", Harmless::Word("false")),
-    ("limits.messagesPerSecond", Harmless::Word("0")),
-    ("upstreams", Harmless::Empty),
-];
-
-/// Values of keys that exist which don't exist yet.
-pub(crate) const VALUES: [(&str, &[&str]); 1] =
-    [("channels[].slowConsumer", &["dropOldest", "latest"])];
+pub(crate) const KEYS: [(&str, Harmless); 2] =
+    [("channels[].presence", Harmless::Word("false")), ("upstreams", Harmless::Empty)];
 
 /// A key that isn't here yet: whether what is written under it asks for
 /// nothing. `None`: no such key is known at all.

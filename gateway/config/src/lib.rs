@@ -6,6 +6,7 @@
 //! - [`period`]: durations as people write them (`25s`, `2m`, `1h`)
 //! - [`subject`]: channel names as NATS subjects, both ways
 //! - [`pattern`]: NATS wildcards over channel names
+//! - [`network`]: blocks of addresses
 //!
 //! and how a configuration is read, in the order in which it happens:
 //!
@@ -26,6 +27,7 @@ mod later;
 mod listen;
 mod load;
 mod nearest;
+pub mod network;
 mod node;
 mod overlay;
 pub mod pattern;
@@ -42,6 +44,7 @@ mod tests;
 pub use check::check;
 pub use error::{ConfigError, Origin, Problem};
 pub use load::{Sources, api_keys, load};
+pub use network::{Network, NetworkError};
 pub use pattern::{Pattern, PatternError};
 pub use period::Period;
 pub use reference::reference;

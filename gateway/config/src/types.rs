@@ -5,7 +5,7 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Pattern, Period};
+use crate::{Network, Pattern, Period};
 
 mod defaults;
 mod recovery;
@@ -38,8 +38,8 @@ pub struct Config {
     pub drain: Drain,
     /// The log's form.
     pub log: Log,
-    /// Raised with every change of what is kept (`history`, `relay.replicas`):
-    /// of gateways with different configurations the newest one rules.
+    /// Raised with every change of what is kept (`history`, `relay.replicas`,
+    /// `relay.historyBytes`): of gateways with different configurations the newest one rules.
     pub generation: u64,
     /// Start even where the settings leave the gateway open to strangers.
     pub insecure: bool,
@@ -52,8 +52,24 @@ pub struct Client {
     /// Address and port. `:8080` is `0.0.0.0:8080`; `[::]:8080` is every
     /// address, IPv6 too.
     pub listen: String,
-    /// Web origins that may connect: `*`, or `https://app.example.com`.
+    /// Web origins that may connect: `*`, `https://app.example.com`, or
+    /// `https://*.example.com` for all below it. `null` is that of files and
+    /// sandboxed frames: any page can make itself that.
     pub allowed_origins: Vec<String>,
+    /// Addresses of the proxies in front, and blocks of them (`10.0.0.0/8`),
+    /// whose `X-Forwarded-For` or `Forwarded` says where a client is. Empty:
+    /// nobody's is believed.
+    pub trusted_proxies: Vec<String>,
+    /// How many proxies stand one behind the other: the client is so many
+    /// places from the right in what the last one sends.
+    #[schemars(range(min = 1, max = 16))]
+    pub trusted_hops: usize,
+    /// True: every connection begins with a PROXY protocol header, version 1
+    /// or 2, as HAProxy and TCP load balancers send it. Without one it is
+    /// closed.
+    pub proxy_protocol: bool,
+    /// TLS with clients. Absent: none; then it ends at a proxy in front.
+    pub tls: Option<ListenerTls>,
     /// Threads that serve clients, each with its own share of the sessions.
     /// 0: one for each core.
     #[schemars(range(max = 1_024))]
@@ -71,6 +87,20 @@ pub struct Api {
     /// Path of a YAML file with that list, in place of `keys`. It is read
     /// again when it changes.
     pub keys_file: Option<String>,
+    /// TLS with apps. Absent: none.
+    pub tls: Option<ListenerTls>,
+}
+
+/// TLS on a listener. The files are read again when they change; connections
+/// stay.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+pub struct ListenerTls {
+    /// Path of the certificate, in PEM, with those between it and the
+    /// authority's. Required.
+    pub cert: String,
+    /// Path of its key, in PEM. Required.
+    pub key: String,
 }
 
 /// A key of the HTTP API, kept as a hash.
@@ -168,6 +198,11 @@ pub struct Relay {
     /// Servers that keep each stored publication: 1, 3 or 5. Unused with `memory`.
     #[schemars(range(min = 1, max = 5))]
     pub replicas: usize,
+    /// Bytes of history that are kept of all channels together; beyond it the
+    /// oldest go early. Default: 268435456 (256 MiB) with `memory`; with NATS
+    /// as many as the servers or the account allow.
+    #[schemars(range(min = 1_048_576))]
+    pub history_bytes: Option<usize>,
     /// User name at NATS.
     pub user: Option<String>,
     /// Password at NATS.
@@ -230,10 +265,53 @@ pub struct Socketio {
 #[serde(default, deny_unknown_fields, rename_all = "camelCase")]
 pub struct Auth {
     /// Whether clients without a token may connect. Default: true without
-    /// `jwt`, else false.
+    /// `jwt` and `callout.connect`, else false. With `callout.connect` the app
+    /// is asked of them, too.
     pub anonymous: Option<bool>,
     /// How tokens are verified. Absent: tokens are not accepted.
     pub jwt: Option<Jwt>,
+    /// Apps that are asked, over NATS, who a client is and what it may do.
+    pub callout: Option<Callout>,
+}
+
+/// Apps that are asked, over NATS, who a client is and what it may do. An app
+/// that doesn't answer lets nobody in.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+pub struct Callout {
+    /// Asked of every client that connects or brings a new token. Absent:
+    /// nobody is asked.
+    pub connect: Option<ConnectCallout>,
+    /// Asked of subscriptions; the first that matches a channel decides, and
+    /// neither a grant nor a channel rule does.
+    pub subscribe: Vec<SubscribeCallout>,
+    /// Answers of each kind that are kept at once, for as long as they say.
+    pub cached: usize,
+}
+
+/// Who is asked who a client is.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+pub struct ConnectCallout {
+    /// The subject that the app serves. Default: `<relay.prefix>.in.$auth.connect`.
+    pub subject: Option<String>,
+    /// How long the app has to answer; 30s at most.
+    pub timeout: Period,
+}
+
+/// Who is asked of subscriptions to the channels that match.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct SubscribeCallout {
+    /// The channels that it is for.
+    #[serde(rename = "match")]
+    pub matches: Pattern,
+    /// The subject that the app serves. Default: `<relay.prefix>.in.$auth.subscribe`.
+    #[serde(default)]
+    pub subject: Option<String>,
+    /// How long the app has to answer; 30s at most.
+    #[serde(default = "defaults::callout_timeout")]
+    pub timeout: Period,
 }
 
 /// How tokens (JWT) are verified: exactly one of `secret`, `publicKey` and
@@ -257,6 +335,9 @@ pub struct Jwt {
     pub issuer: Option<String>,
     /// Required `aud` claim.
     pub audience: Option<String>,
+    /// How far the issuer's clock may be from the gateway's, for `exp` and
+    /// `nbf`; in whole seconds, 5m at most. Default: 5s.
+    pub leeway: Option<Period>,
 }
 
 /// What holds for the channels that match.
@@ -275,7 +356,8 @@ pub struct ChannelRule {
     /// True: everyone may subscribe, with a token or without.
     #[serde(default)]
     pub anonymous: Option<bool>,
-    /// What happens to a client that reads too slowly.
+    /// What happens to a client that reads too slowly. On channels with
+    /// history: `disconnect`.
     #[serde(default)]
     pub slow_consumer: SlowConsumer,
     /// Largest publication, in bytes. Default: `limits.publicationBytes`.
@@ -302,6 +384,23 @@ pub enum SlowConsumer {
     /// It is disconnected and may resume.
     #[default]
     Disconnect,
+    /// It stays connected, and the oldest publications that wait for it are
+    /// dropped. For channels without history.
+    DropOldest,
+    /// It stays connected, and of each channel only the newest waits for it.
+    /// For channels without history.
+    Latest,
+}
+
+impl SlowConsumer {
+    /// As it is written in the configuration.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Disconnect => "disconnect",
+            Self::DropOldest => "dropOldest",
+            Self::Latest => "latest",
+        }
+    }
 }
 
 /// What one gateway, one client and one request may use.
@@ -311,9 +410,30 @@ pub struct Limits {
     /// Client connections that the gateway holds at once.
     #[schemars(range(min = 1))]
     pub connections: usize,
+    /// Client connections of one address, or of one /64 of IPv6; 0: any
+    /// number.
+    pub connections_per_address: usize,
+    /// Sessions of one user on this gateway: connections, of Socket.IO each
+    /// namespace; 0: any number.
+    pub connections_per_user: usize,
+    /// New client connections a second. More at once wait for up to a second,
+    /// then they are refused; 0: any number.
+    pub connect_rate: usize,
+    /// The same of one address, or of one /64 of IPv6. None waits; 0: any
+    /// number.
+    pub connect_rate_per_address: usize,
+    /// Bytes of memory from which on no new client is taken. 0: nine tenths
+    /// of the container's limit, if it has one.
+    pub memory: usize,
     /// Subscriptions of one session.
     #[schemars(range(min = 1))]
     pub subscriptions: usize,
+    /// Messages a second that a client may send over one connection, and as
+    /// many at once; 0: any number.
+    pub messages_per_second: usize,
+    /// Bytes a second of the same. A message may always be as large as
+    /// `socketio.maxPayload`; 0: any number.
+    pub bytes_per_second: usize,
     /// Bytes that may wait for one slow client.
     #[schemars(range(min = 1))]
     pub outbox_bytes: usize,
@@ -330,10 +450,16 @@ pub struct Limits {
     // hyper's `max_buf_size` panics under 8192.
     #[schemars(range(min = 8_192))]
     pub header_bytes: usize,
+    /// How long a connection may take to begin: to send the PROXY protocol's
+    /// header, and then to agree on TLS.
+    pub handshake_timeout: Period,
     /// How long a client may take to send a request's headers.
     pub header_timeout: Period,
     /// How long a client may take to send a polling request's body.
     pub body_timeout: Period,
+    /// Revoked tokens and users that every gateway remembers at once.
+    #[schemars(range(min = 1))]
+    pub revocations: usize,
 }
 
 /// How the gateway stops.
@@ -378,6 +504,7 @@ impl fmt::Debug for Relay {
             .field("url", &url)
             .field("prefix", &self.prefix)
             .field("replicas", &self.replicas)
+            .field("history_bytes", &self.history_bytes)
             .field("user", &self.user)
             .field("password", &hidden(&self.password))
             .field("token", &hidden(&self.token))
@@ -398,6 +525,20 @@ impl fmt::Debug for Peer {
             .field("secret", &self.secret.as_ref().map(|_| "…"))
             .field("tls", &self.tls)
             .finish()
+    }
+}
+
+impl ListenerTls {
+    /// Whether anything is set: an empty section asks for nothing.
+    pub fn is_set(&self) -> bool {
+        !self.cert.is_empty() || !self.key.is_empty()
+    }
+}
+
+impl Client {
+    /// Whose word on a client's address is taken.
+    pub fn trusted(&self) -> Vec<Network> {
+        self.trusted_proxies.iter().filter_map(|text| text.parse().ok()).collect()
     }
 }
 
@@ -432,7 +573,18 @@ impl Peer {
     }
 }
 
+impl Auth {
+    /// Whether an app is asked who a client is.
+    pub fn asks_who(&self) -> bool {
+        self.callout.as_ref().is_some_and(|callout| callout.connect.is_some())
+    }
+}
+
 impl Relay {
+    /// Bytes of history in the gateway's own memory where nothing is set: what
+    /// a machine of 1 GiB has beside ids, sessions and clients.
+    pub const MEMORY_HISTORY_BYTES: usize = 256 << 20;
+
     /// Whether this gateway is alone.
     pub fn is_memory(&self) -> bool {
         self.url == "memory"
@@ -451,6 +603,7 @@ impl fmt::Debug for Jwt {
             .field("algorithms", &self.algorithms)
             .field("issuer", &self.issuer)
             .field("audience", &self.audience)
+            .field("leeway", &self.leeway)
             .finish()
     }
 }

@@ -4,8 +4,8 @@
 use std::panic::AssertUnwindSafe;
 
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::header::HOST;
-use axum::http::{HeaderMap, Method, Uri};
+use axum::http::header::{CONNECTION, HOST};
+use axum::http::{HeaderMap, HeaderValue, Method, Uri};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
@@ -16,6 +16,7 @@ use super::ApiState;
 use super::problem::{Problem, Refusal};
 use crate::error::{Error, ErrorCode};
 use crate::metrics::{CodeLabel, RequestLabel};
+use crate::transport::meaning;
 
 /// Counts a request under its route's template, never under its path: names
 /// of channels would make metrics without end. A panic in a call is an answer
@@ -23,41 +24,68 @@ use crate::metrics::{CodeLabel, RequestLabel};
 pub async fn count(State(api): State<ApiState>, request: Request, next: Next) -> Response {
     let route = request.extensions().get::<MatchedPath>();
     let route = route.map_or_else(|| "none".to_owned(), |path| path.as_str().to_owned());
-    let method = label(request.method());
-    let response = AssertUnwindSafe(next.run(request)).catch_unwind().await;
-    let response = response.unwrap_or_else(|_| {
+    let method = request.method().clone();
+    let response = caught(&route, next.run(request)).await;
+    count_answer(&api, &route, &method, &response);
+    response
+}
+
+/// The answer of a call, or that it panicked.
+pub async fn caught(route: &str, call: impl Future<Output = Response>) -> Response {
+    let response = AssertUnwindSafe(call).catch_unwind().await;
+    response.unwrap_or_else(|_| {
         // What was shared with the panicked call is counters, and state that
         // is swapped whole: nothing of it can be half done.
         error!(%route, "a call ended in a panic");
         let words = "a fault of the gateway's own; it is in the log";
         Problem::from(Error::new(ErrorCode::Internal, words)).into_response()
-    });
+    })
+}
+
+/// Counts a request by its answer.
+pub fn count_answer(api: &ApiState, route: &str, method: &Method, response: &Response) {
     if let Some(Refusal(code)) = response.extensions().get() {
         api.metrics.refused.get_or_create(&CodeLabel { code: code.as_str() }).inc();
     }
+    let (route, method) = (route.to_owned(), label(method));
     let status = response.status().as_u16();
     api.metrics.api_requests.get_or_create(&RequestLabel { route, method, status }).inc();
-    response
+}
+
+/// A request with two meanings is none; see [`meaning`].
+pub async fn one_meaning(request: Request, next: Next) -> Response {
+    let Some(error) = meaning::doubt(request.version(), request.headers()) else {
+        return next.run(request).await;
+    };
+    let mut answer = Problem::from(error).into_response();
+    answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    answer
 }
 
 /// Without keys the API trusts this machine, and a browser on this machine
 /// must not lend that trust to a web page: one that made its own name point
 /// here (DNS rebinding) still sends that name as `Host`.
 pub async fn trusted_host(State(api): State<ApiState>, request: Request, next: Next) -> Response {
-    if !api.local_only || !api.keys.load().is_empty() {
-        return next.run(request).await;
+    match check_host(&api, request.headers(), request.uri()) {
+        Ok(()) => next.run(request).await,
+        Err(refusal) => refusal.into_response(),
     }
-    match hostname(request.headers(), request.uri()) {
-        Some(name) if is_loopback(name) => next.run(request).await,
-        _ => Problem::from(
-            Error::new(
-                ErrorCode::Forbidden,
-                "without API keys only this machine may call, under a name such as localhost or \
-                 127.0.0.1 (the `Host` header); set api.keys to let others in",
-            )
-            .field("Host"),
+}
+
+/// The check of [`trusted_host`].
+pub fn check_host(api: &ApiState, headers: &HeaderMap, uri: &Uri) -> Result<(), Problem> {
+    if !api.local_only || !api.keys.load().is_empty() {
+        return Ok(());
+    }
+    match hostname(headers, uri) {
+        Some(name) if is_loopback(name) => Ok(()),
+        _ => Err(Error::new(
+            ErrorCode::Forbidden,
+            "without API keys only this machine may call, under a name such as localhost or \
+             127.0.0.1 (the `Host` header); set api.keys to let others in",
         )
-        .into_response(),
+        .field("Host")
+        .into()),
     }
 }
 

@@ -5,7 +5,7 @@ use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder
 use utoipa::{Modify, OpenApi};
 
 use super::problem::ProblemBody;
-use super::{channels, gateways, history, publish, users};
+use super::{channels, gateways, history, publish, tokens, users};
 
 /// The description of the API.
 #[derive(OpenApi)]
@@ -27,8 +27,10 @@ use super::{channels, gateways, history, publish, users};
         history::history,
         users::detail,
         users::disconnect,
+        users::debug,
         users::subscribe,
         users::unsubscribe,
+        tokens::revoke,
         gateways::list,
         describe,
     ),
@@ -36,7 +38,7 @@ use super::{channels, gateways, history, publish, users};
     tags(
         (name = "publish", description = "Publish to channels, users, everyone"),
         (name = "channels", description = "Who is subscribed, what was published"),
-        (name = "users", description = "Users' sessions"),
+        (name = "users", description = "Users' sessions and tokens"),
         (name = "gateways", description = "The gateways"),
         (name = "meta", description = "The API itself"),
     ),

@@ -145,6 +145,7 @@ const fn title(code: ErrorCode) -> &'static str {
         ErrorCode::BadRequest => "The request is not of the form that this call takes",
         ErrorCode::Unauthorized => "No valid API key",
         ErrorCode::TokenExpired => "The token's time is over",
+        ErrorCode::TokenRevoked => "The token was revoked",
         ErrorCode::Forbidden => "Not allowed",
         ErrorCode::ChannelInvalid => "Not a channel's name",
         ErrorCode::EventInvalid => "Not an event's name",

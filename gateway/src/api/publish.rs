@@ -7,7 +7,10 @@
 //! - [`run`]: publishing a list in order
 
 use axum::Json;
+use axum::body::HttpBody;
 use axum::extract::{Request, State};
+use axum::http::HeaderMap;
+use bytes::Bytes;
 use gateway_config::Scope;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -139,21 +142,45 @@ pub async fn publish(
     caller: Caller,
     request: Request,
 ) -> Result<Json<PublishAnswer>, Problem> {
+    let (parts, body) = request.into_parts();
+    run_publish(&api, &caller, &parts.headers, body).await
+}
+
+/// The same for a request that has not been through the router.
+pub(super) async fn answer_publish<B>(
+    api: &ApiState,
+    headers: &HeaderMap,
+    body: B,
+) -> Result<Json<PublishAnswer>, Problem>
+where
+    B: HttpBody<Data = Bytes> + Unpin,
+{
+    let caller = Caller::of(api, headers)?;
+    run_publish(api, &caller, headers, body).await
+}
+
+async fn run_publish<B>(
+    api: &ApiState,
+    caller: &Caller,
+    headers: &HeaderMap,
+    body: B,
+) -> Result<Json<PublishAnswer>, Problem>
+where
+    B: HttpBody<Data = Bytes> + Unpin,
+{
     caller.check(Scope::Publish, None)?;
     let refused = |problem: Problem| {
-        count_refused(&api, problem.error());
+        count_refused(api, problem.error());
         problem
     };
     let limits = api.limits.load_full();
-    let (parts, body) = request.into_parts();
     let limit = publish_body_limit(limits.publication_bytes);
-    let body =
-        read_body(&parts.headers, body, limit, limits.body_timeout.get()).await.map_err(refused)?;
+    let body = read_body(headers, body, limit, limits.body_timeout.get()).await.map_err(refused)?;
     let request: PublishRequest = parse_json(&body).map_err(refused)?;
     drop(body);
-    let order = request.check(&caller, &api.rules.load(), &limits);
+    let order = request.check(caller, &api.rules.load(), &limits);
     let order = order.map_err(|error| refused(error.into()))?;
-    let outcomes = publish_all(&api, order.publications().collect()).await;
+    let outcomes = publish_all(api, order.publications().collect()).await;
     answer(&order, outcomes).map(Json)
 }
 

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use axum::body::{Body, HttpBody as _};
+use axum::body::HttpBody;
 use axum::extract::{FromRequestParts, Path};
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use axum::http::request::Parts;
@@ -18,7 +18,8 @@ use super::ApiState;
 use super::problem::Problem;
 use crate::auth::keys::ApiIdentity;
 use crate::channel::Channel;
-use crate::error::{Error, ErrorCode};
+use crate::error::{Error, ErrorCode, form};
+use crate::metrics::KeyLabel;
 
 /// Who calls: the key that the request carries. Without any key in the
 /// configuration everyone may call.
@@ -36,6 +37,11 @@ pub struct QueryText(serde_json::Map<String, serde_json::Value>);
 // === impl Caller ===
 
 impl Caller {
+    /// Who may do everything: there is no key in the configuration.
+    pub fn anyone() -> Self {
+        Self(None)
+    }
+
     /// Whether the caller may do this, on this channel.
     pub fn check(&self, scope: Scope, channel: Option<&Channel>) -> Result<(), Error> {
         self.0.as_ref().map_or(Ok(()), |identity| identity.check(scope, channel))
@@ -47,15 +53,25 @@ impl Caller {
     }
 }
 
+impl Caller {
+    /// The one whose key these headers carry.
+    pub fn of(api: &ApiState, headers: &HeaderMap) -> Result<Self, Problem> {
+        let keys = api.keys.load();
+        if keys.is_empty() {
+            return Ok(Self::anyone());
+        }
+        let identity = keys.authenticate(headers)?;
+        let label = KeyLabel { key: identity.name.as_ref().to_owned() };
+        api.metrics.api_key_uses.get_or_create(&label).inc();
+        Ok(Self(Some(identity)))
+    }
+}
+
 impl FromRequestParts<ApiState> for Caller {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, api: &ApiState) -> Result<Self, Problem> {
-        let keys = api.keys.load();
-        if keys.is_empty() {
-            return Ok(Self(None));
-        }
-        Ok(Self(Some(keys.authenticate(&parts.headers)?)))
+        Self::of(api, &parts.headers)
     }
 }
 
@@ -154,9 +170,9 @@ const DISCARDED: usize = 32 << 20;
 
 /// Reads a JSON body of at most `limit` bytes that must be there within
 /// `timeout`.
-pub async fn read_body(
+pub async fn read_body<B: HttpBody<Data = Bytes> + Unpin>(
     headers: &HeaderMap,
-    body: Body,
+    body: B,
     limit: usize,
     timeout: Duration,
 ) -> Result<Bytes, Problem> {
@@ -204,7 +220,10 @@ fn require_json(headers: &HeaderMap) -> Result<(), Problem> {
     Err(Problem::with_status(error, StatusCode::UNSUPPORTED_MEDIA_TYPE))
 }
 
-async fn collect(mut body: Body, limit: usize) -> Result<Bytes, Problem> {
+async fn collect<B>(mut body: B, limit: usize) -> Result<Bytes, Problem>
+where
+    B: HttpBody<Data = Bytes> + Unpin,
+{
     // Room for what is announced at once, but not for more than is plausible
     // before a byte of it is there.
     let expected = usize::try_from(body.size_hint().lower()).unwrap_or(limit);
@@ -223,7 +242,7 @@ async fn collect(mut body: Body, limit: usize) -> Result<Bytes, Problem> {
 
 /// Reads on for some time and throws it away: a client that is still
 /// sending would else see a reset and never the answer.
-async fn discard(mut body: Body, limit: usize) {
+async fn discard(mut body: impl HttpBody<Data = Bytes> + Unpin, limit: usize) {
     let mut left = limit.saturating_mul(4).max(DISCARDED);
     while let Some(Ok(frame)) = body.frame().await {
         match left.checked_sub(frame.data_ref().map_or(0, Bytes::len)) {
@@ -246,6 +265,10 @@ fn too_large(limit: usize) -> Problem {
 
 /// Reads a JSON text. The error names line, column and the field at fault.
 pub fn parse_json<'de, T: Deserialize<'de>>(text: &'de [u8]) -> Result<T, Problem> {
+    // To know where a fault is costs more than to read what has none.
+    if let Ok(parsed) = serde_json::from_slice(text) {
+        return Ok(parsed);
+    }
     let mut reader = serde_json::Deserializer::from_slice(text);
     let parsed = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
         let field = error.path().to_string();
@@ -256,11 +279,9 @@ pub fn parse_json<'de, T: Deserialize<'de>>(text: &'de [u8]) -> Result<T, Proble
 }
 
 fn json_problem(field: &str, error: &serde_json::Error) -> Problem {
-    let words = if error.is_data() {
-        error.to_string()
-    } else {
-        format!("the body is not valid JSON: {error}")
-    };
+    let words = form(error);
+    let words =
+        if error.is_data() { words } else { format!("the body is not valid JSON: {words}") };
     let problem = Error::new(ErrorCode::BadRequest, words);
     let nameless = field == "." || field == "?" || !error.is_data();
     if nameless { problem.into() } else { problem.field(field.to_owned()).into() }

@@ -2,14 +2,17 @@
 //! on a thread and runtime of its own, so that neither a flood of publishes
 //! nor a scrape delays a client's ping.
 
+use std::convert::Infallible;
 use std::net::{SocketAddr, TcpListener as StdListener, ToSocketAddrs};
 use std::pin::pin;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use axum::Router;
+use axum::response::Response;
 use gateway_config::Limits;
+use hyper::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -17,14 +20,19 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
-use tower::ServiceExt as _;
+use tower::{Service, ServiceExt as _};
 use tracing::{debug, error, warn};
 
+use crate::metrics::{ListenerLabel, Metrics};
+use crate::tls::ListenerTls;
+use crate::transport::stream::{ClientStream, Stream};
+
 /// A bound listener that is not served yet.
-#[derive(Debug)]
 pub struct HttpServer {
     listener: StdListener,
     local: SocketAddr,
+    tls: Option<Arc<ListenerTls>>,
+    metrics: Metrics,
 }
 
 /// The API's listener.
@@ -32,6 +40,23 @@ pub type ApiServer = HttpServer;
 
 /// The admin listener.
 pub type AdminServer = HttpServer;
+
+/// What answers a listener's requests: a router, or [`super::ApiService`].
+pub trait Answers:
+    Service<Request<Incoming>, Response = Response, Error = Infallible, Future: Send + 'static>
+    + Clone
+    + Send
+    + 'static
+{
+}
+
+impl<S> Answers for S where
+    S: Service<Request<Incoming>, Response = Response, Error = Infallible, Future: Send + 'static>
+        + Clone
+        + Send
+        + 'static
+{
+}
 
 /// What a listener allows.
 #[derive(Clone, Copy, Debug)]
@@ -92,7 +117,7 @@ impl HttpServer {
             let listener = StdListener::bind(&addresses[..])?;
             listener.set_nonblocking(true)?;
             let local = listener.local_addr()?;
-            Ok(Self { listener, local })
+            Ok(Self { listener, local, tls: None, metrics: Metrics::default() })
         };
         bound().map_err(|source| ServerError::Bind { listen: listen.to_owned(), source })
     }
@@ -102,12 +127,23 @@ impl HttpServer {
         self.local
     }
 
+    /// The same with TLS, if there is to be.
+    #[must_use]
+    pub fn with_tls(self, tls: Option<Arc<ListenerTls>>, metrics: Metrics) -> Self {
+        Self { tls, metrics, ..self }
+    }
+
+    /// How it speaks TLS, if it does.
+    pub fn tls(&self) -> Option<&Arc<ListenerTls>> {
+        self.tls.as_ref()
+    }
+
     /// Serves on a thread and runtime of its own until `stop`. The thread
     /// ends when every connection has.
-    pub fn spawn(
+    pub fn spawn<S: Answers>(
         self,
         name: &str,
-        router: Router,
+        service: S,
         limits: ServeLimits,
         stop: CancellationToken,
     ) -> Result<JoinHandle<()>, ServerError> {
@@ -115,7 +151,7 @@ impl HttpServer {
         let thread = || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             std::thread::Builder::new().name(name.to_owned()).spawn(move || {
-                if let Err(error) = runtime.block_on(self.serve(router, limits, stop)) {
+                if let Err(error) = runtime.block_on(self.serve(service, limits, stop)) {
                     error!(%error, "listener failed");
                 }
             })
@@ -125,9 +161,9 @@ impl HttpServer {
 
     /// Serves until `stop`; then takes no more connections, lets requests in
     /// flight finish for [`ServeLimits::stop_timeout`], and returns.
-    pub async fn serve(
+    pub async fn serve<S: Answers>(
         self,
-        router: Router,
+        service: S,
         limits: ServeLimits,
         stop: CancellationToken,
     ) -> Result<(), ServerError> {
@@ -151,9 +187,20 @@ impl HttpServer {
             }
             match accepted {
                 Ok((socket, _)) => {
-                    let connection = serve_one(socket, router.clone(), limits, stop.clone());
+                    // Without it an answer could wait for the client's
+                    // acknowledgement of the one before; where it can't be
+                    // set the answer is only slower.
+                    let _ = socket.set_nodelay(true);
+                    let (service, stop) = (service.clone(), stop.clone());
+                    let (tls, metrics) = (self.tls.clone(), self.metrics.clone());
                     connections.spawn(async move {
-                        connection.await;
+                        let socket = match tls {
+                            Some(tls) => encrypted(&tls, socket, &metrics).await,
+                            None => Some(Stream::Plain(socket)),
+                        };
+                        if let Some(socket) = socket {
+                            serve_one(socket, service, limits, stop).await;
+                        }
                         drop(permit);
                     });
                 }
@@ -178,16 +225,28 @@ impl HttpServer {
     }
 }
 
-async fn serve_one(
+async fn encrypted(
+    tls: &ListenerTls,
     socket: TcpStream,
-    router: Router,
+    metrics: &Metrics,
+) -> Option<ClientStream> {
+    match tls.accept(socket).await {
+        Ok(socket) => Some(Stream::Tls(Box::new(socket))),
+        Err(error) => {
+            debug!(%error, "a TLS handshake failed");
+            metrics.tls_failed.get_or_create(&ListenerLabel { listener: "api" }).inc();
+            None
+        }
+    }
+}
+
+async fn serve_one<S: Answers>(
+    socket: ClientStream,
+    service: S,
     limits: ServeLimits,
     stop: CancellationToken,
 ) {
-    // Without it an answer could wait for the client's acknowledgement of the
-    // one before; where it can't be set the answer is only slower.
-    let _ = socket.set_nodelay(true);
-    let service = service_fn(move |request| router.clone().oneshot(request));
+    let service = service_fn(move |request| service.clone().oneshot(request));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.header_timeout)

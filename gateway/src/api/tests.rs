@@ -22,9 +22,10 @@ use http_body_util::BodyExt as _;
 use serde_json::Value as Json;
 use tower::ServiceExt as _;
 
-use super::{ApiState, router};
+use super::{ApiParts, ApiState, router};
 use crate::admin::{NatsStatus, Status};
 use crate::auth::keys::ApiKeys;
+use crate::auth::{Authenticator, Callouts};
 use crate::cluster::{Cluster, ClusterKeys, ClusterOptions};
 use crate::metrics::Metrics;
 use crate::rules::Rules;
@@ -45,6 +46,13 @@ pub(super) struct Answer {
     pub(super) body: Bytes,
 }
 
+/// Everyone is welcome.
+fn auth() -> Arc<Authenticator> {
+    let config = gateway_config::Config::default();
+    let callouts = Callouts::new(&config, "1", Metrics::default());
+    Arc::new(Authenticator::new(&config.auth, Arc::default(), callouts).unwrap())
+}
+
 /// A gateway without shards and without others.
 fn alone() -> Arc<Cluster> {
     let keys = ClusterKeys::derive(b"secret", "push");
@@ -53,6 +61,7 @@ fn alone() -> Arc<Cluster> {
         keys: &keys,
         prefix: "push",
         shards: Shards::new(Vec::new()),
+        auth: auth(),
         metrics: Metrics::default(),
         tls: None,
         stop: tokio_util::sync::CancellationToken::new(),
@@ -79,11 +88,13 @@ impl Rig {
             ChannelRule { max_payload: Some(100), ..rule("small.>") },
         ];
         let limits = Limits { publication_bytes: 10_000, batch: 5, ..Limits::default() };
-        let state = ApiState {
+        let state = ApiParts {
             relay: Arc::clone(&relay) as Arc<dyn crate::relay::Relay>,
             cluster: alone(),
             rules: Rules::new(rules, limits.publication_bytes).shared(),
             keys: Arc::new(ArcSwap::from_pointee(ApiKeys::new(&[]).unwrap())),
+            auth: auth(),
+            forgotten_after: None,
             limits: Arc::new(ArcSwap::from_pointee(limits)),
             metrics: Metrics::default(),
             status: Arc::new(|| Status {
@@ -102,11 +113,17 @@ impl Rig {
             local_only: true,
             client_port: 8080,
         };
-        Self { relay, state }
+        Self { relay, state: state.into() }
     }
 
     pub(super) fn with_keys(self, keys: &[ApiKey]) -> Self {
         self.state.keys.store(Arc::new(ApiKeys::new(keys).unwrap()));
+        self
+    }
+
+    /// Seen from elsewhere than this machine.
+    pub(super) fn open(mut self) -> Self {
+        Arc::get_mut(&mut self.state.0).unwrap().local_only = false;
         self
     }
 

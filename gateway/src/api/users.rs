@@ -12,10 +12,13 @@ use super::ApiState;
 use super::answers;
 use super::problem::{Problem, Refusals};
 use super::request::{Caller, UserPath, parse_json, read_body, user_channel};
+use super::tokens;
 use crate::channel::Channel;
 use crate::cluster::ask::{Answer, Question};
 use crate::error::Error;
+use crate::relay::{Mark, MarkKind};
 use crate::session::user::{UserCommand, UserSession};
+use crate::watch;
 
 /// Bytes of a body of these calls.
 const BODY_MOST: usize = 4 << 10;
@@ -37,7 +40,7 @@ pub struct UserDetail {
 }
 
 /// What was done.
-#[derive(Clone, Debug, Serialize, ToSchema)]
+#[derive(Clone, Debug, Default, Serialize, ToSchema)]
 #[schema(example = json!({"sessions": 2}))]
 pub struct Done {
     /// How many sessions it changed.
@@ -52,7 +55,7 @@ pub struct Done {
 
 /// How to disconnect.
 #[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
 #[schema(example = json!({"reconnect": false}))]
 pub struct Disconnect {
     /// True: the connections are closed, and clients come back by themselves,
@@ -62,6 +65,22 @@ pub struct Disconnect {
     #[serde(default = "yes")]
     #[schema(default = true)]
     reconnect: bool,
+    /// Refuses the user's tokens until this time, in seconds since 1970: those
+    /// that were issued (claim `iat`) before this call or in the same second,
+    /// and those that don't say when. Give the latest `exp` that they may
+    /// have. Absent: the user may come back with the same token.
+    #[serde(default)]
+    #[schema(example = 1_893_456_000_u64, nullable = false)]
+    revoke_until: Option<u64>,
+}
+
+/// For how long.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({"seconds": 600}))]
+pub struct Watch {
+    /// Seconds, a day at most; 0 ends it.
+    seconds: u64,
 }
 
 /// Which channel.
@@ -104,8 +123,9 @@ pub async fn detail(
 
 /// Disconnect a user
 ///
-/// Closes the connections of a user's sessions on every gateway. The body is
-/// `{}` at least: no web page can send JSON to another origin unasked.
+/// Closes the connections of a user's sessions on every gateway. Whether the
+/// user may come back, and with which token, the body says; it is `{}` at
+/// least: no web page can send JSON to another origin unasked.
 #[utoipa::path(
     post, path = "/v1/users/{user}/disconnect", tag = "users", operation_id = "disconnectUser",
     params(("user" = String, Path, description = "The user's id, percent-encoded", example = "auth0%7C7")),
@@ -121,8 +141,52 @@ pub async fn disconnect(
 ) -> Result<Json<Done>, Problem> {
     caller.check(Scope::Admin, Some(&user_channel(&user)?))?;
     let body = read(&api, &headers, body).await?;
-    let Disconnect { reconnect } = parse_json(&body)?;
-    run(&api, user, UserCommand::Disconnect { reconnect }).await
+    let Disconnect { reconnect, revoke_until } = parse_json(&body)?;
+    let revoke_until =
+        revoke_until.map(|seconds| tokens::until(seconds, "revokeUntil")).transpose()?;
+    let mut done = Done::default();
+    let mark = |kind, until| Mark { kind, of: user.clone(), at: tokens::now(), until };
+    if !reconnect && let Some(forgotten) = api.forgotten_after {
+        // Sessions whose clients are away now are not found, but marked.
+        let until = tokens::now().saturating_add(forgotten);
+        done.join(tokens::run(&api, mark(MarkKind::Sessions, until)).await?);
+    }
+    if !reconnect || revoke_until.is_none() {
+        let command = UserCommand::Disconnect { reconnect };
+        done.join(run(&api, user.clone(), command).await?.0);
+    }
+    if let Some(until) = revoke_until {
+        done.join(tokens::run(&api, mark(MarkKind::User, until)).await?);
+    }
+    Ok(Json(done))
+}
+
+/// Watch a user
+///
+/// Every gateway that is there logs for some time what a user's clients do:
+/// connects, subscriptions, refusals, disconnects; never what is published.
+#[utoipa::path(
+    post, path = "/v1/users/{user}/debug", tag = "users", operation_id = "debugUser",
+    params(("user" = String, Path, description = "The user's id, percent-encoded", example = "auth0%7C7")),
+    request_body = Watch,
+    responses((status = 200, description = "Done; `sessions` is how many the user has", body = Done), Refusals),
+)]
+pub async fn debug(
+    State(api): State<ApiState>,
+    caller: Caller,
+    UserPath(user): UserPath,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<Done>, Problem> {
+    caller.check(Scope::Admin, Some(&user_channel(&user)?))?;
+    let body = read(&api, &headers, body).await?;
+    let Watch { seconds } = parse_json(&body)?;
+    if seconds > watch::LONGEST.as_secs() {
+        let words = "a user is watched for a day (86400 seconds) at most; repeat the call then";
+        return Err(Error::new(crate::error::ErrorCode::BadRequest, words).field("seconds").into());
+    }
+    let answers = api.cluster.ask(Question::Watch(user, seconds)).await?;
+    Ok(Json(Done::new(answers::count(&answers), answers::missing(&answers))))
 }
 
 /// Subscribe a user
@@ -189,12 +253,34 @@ async fn channel(
     Ok(channel.to_string())
 }
 
-async fn read(api: &ApiState, headers: &HeaderMap, body: Body) -> Result<bytes::Bytes, Problem> {
+pub(super) async fn read(
+    api: &ApiState,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<bytes::Bytes, Problem> {
     let timeout = api.limits.load().body_timeout.get();
     read_body(headers, body, BODY_MOST, timeout).await
 }
 
 async fn run(api: &ApiState, user: String, command: UserCommand) -> Result<Json<Done>, Problem> {
     let answers = api.cluster.ask(Question::User(user, command)).await?;
-    Ok(Json(Done { sessions: answers::count(&answers), missing: answers::missing(&answers) }))
+    Ok(Json(Done::new(answers::count(&answers), answers::missing(&answers))))
+}
+
+// === impl Done ===
+
+impl Done {
+    pub(super) fn new(sessions: u64, missing: Vec<String>) -> Self {
+        Self { sessions, missing }
+    }
+
+    /// What was done by both.
+    fn join(&mut self, other: Self) {
+        self.sessions += other.sessions;
+        for gateway in other.missing {
+            if !self.missing.contains(&gateway) {
+                self.missing.push(gateway);
+            }
+        }
+    }
 }

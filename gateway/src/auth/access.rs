@@ -48,6 +48,17 @@ impl Access {
         from_namespace: bool,
         action: Action,
     ) -> Result<(), Error> {
+        Self::check_reach(identity, channel, from_namespace)?;
+        self.check_right(identity, channel, action)
+    }
+
+    /// Whether it may do anything on the channel: neither its own time is
+    /// over, nor is the channel one of the system's.
+    pub fn check_reach(
+        identity: &Identity,
+        channel: &Channel,
+        from_namespace: bool,
+    ) -> Result<(), Error> {
         if identity.expires.is_some_and(|expires| expires <= SystemTime::now()) {
             return Err(Error::new(
                 ErrorCode::TokenExpired,
@@ -64,7 +75,16 @@ impl Access {
             )
             .field("channel"));
         }
+        Ok(())
+    }
 
+    /// Whether a grant or a rule allows it.
+    fn check_right(
+        &self,
+        identity: &Identity,
+        channel: &Channel,
+        action: Action,
+    ) -> Result<(), Error> {
         let subject = channel.to_subject();
         let rule = self.rules.load().of_subject(&subject);
         let granted = |action: Action| {

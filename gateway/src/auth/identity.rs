@@ -21,6 +21,8 @@ pub struct Identity {
     pub join: Vec<Channel>,
     /// The token's `meta`, a JSON text.
     pub meta: Option<Bytes>,
+    /// When the token was issued, as its `iat` says.
+    pub issued: Option<SystemTime>,
     /// When the token's time is over.
     pub expires: Option<SystemTime>,
     /// The token's `jti`.

@@ -6,16 +6,19 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use gateway_config::{Auth, Jwt};
+use gateway_config::{Auth, Jwt, Period};
 use jsonwebtoken::{Algorithm, Header};
 use tracing::warn;
 
 use self::key::{KeyError, KeySet, Policy, VerificationKey, Verified};
 use super::Identity;
+use super::callout::{Callouts, Newcomer};
 use super::jwks::Jwks;
+use super::revocation::Revocations;
 use crate::error::{Error, ErrorCode};
+use crate::watch::Watched;
 
-mod claims;
+pub(super) mod claims;
 pub(super) mod key;
 #[cfg(test)]
 pub(super) mod tests;
@@ -23,7 +26,8 @@ pub(super) mod tests;
 /// Longest token, in bytes. It must fit a request's headers (16 KiB).
 pub const MAX_TOKEN_BYTES: usize = 16 << 10;
 
-/// How far the issuer's clock may be from this one's, for `exp` and `nbf`.
+/// How far the issuer's clock may be from this one's, for `exp` and `nbf`,
+/// unless `auth.jwt.leeway` says otherwise.
 pub const LEEWAY: Duration = Duration::from_secs(5);
 
 /// Shorter secrets are warned of (RFC 7518, section 3.2: as long as the hash).
@@ -35,6 +39,9 @@ pub struct Authenticator {
     /// What clients without a token are; none: they are refused.
     anonymous: Option<Arc<Identity>>,
     issuer: Option<Issuer>,
+    revocations: Arc<Revocations>,
+    callouts: Callouts,
+    watched: Watched,
 }
 
 /// Whose tokens are accepted.
@@ -43,6 +50,8 @@ struct Issuer {
     /// For the header's algorithm, before any key is looked for.
     algorithms: Vec<Algorithm>,
     keys: Keys,
+    /// How far its clock may be from this one's.
+    leeway: Duration,
 }
 
 /// Where the keys come from.
@@ -100,18 +109,44 @@ pub enum AuthConfigError {
 
 impl Authenticator {
     /// Reads the section `auth`. Nothing is fetched yet.
-    pub fn new(config: &Auth) -> Result<Self, AuthConfigError> {
+    pub fn new(
+        config: &Auth,
+        revocations: Arc<Revocations>,
+        callouts: Callouts,
+    ) -> Result<Self, AuthConfigError> {
         let issuer = config.jwt.as_ref().map(Issuer::new).transpose()?;
-        let anonymous = config.anonymous.unwrap_or(issuer.is_none());
-        if !anonymous && issuer.is_none() {
+        let anonymous = config.anonymous.unwrap_or(issuer.is_none() && !callouts.asks_who());
+        if !anonymous && issuer.is_none() && !callouts.asks_who() {
             return Err(AuthConfigError::NobodyMayConnect);
         }
-        Ok(Self { anonymous: anonymous.then(Arc::default), issuer })
+        Ok(Self {
+            anonymous: anonymous.then(Arc::default),
+            issuer,
+            revocations,
+            callouts,
+            watched: Watched::default(),
+        })
     }
 
-    /// Whether `auth.jwt` is set.
+    /// Whether clients can have grants: from `auth.jwt`, or from an app that
+    /// is asked who they are.
     pub fn has_issuer(&self) -> bool {
-        self.issuer.is_some()
+        self.issuer.is_some() || self.callouts.asks_who()
+    }
+
+    /// Users whose doings are logged.
+    pub fn watched(&self) -> &Watched {
+        &self.watched
+    }
+
+    /// Apps that are asked.
+    pub fn callouts(&self) -> &Callouts {
+        &self.callouts
+    }
+
+    /// What was revoked.
+    pub fn revocations(&self) -> &Revocations {
+        &self.revocations
     }
 
     /// Who a client is that came with `token`. An empty token is none.
@@ -120,18 +155,52 @@ impl Authenticator {
     /// whoever sends one means to be somebody. Without an issuer a token is
     /// ignored, so that a client that always sends one works on a laptop.
     ///
-    /// Errors: `unauthorized`, `token_expired`, and `unavailable` while the
-    /// issuer's keys can't be had.
-    pub async fn authenticate(&self, token: Option<&str>) -> Result<Arc<Identity>, Error> {
-        let token = token.filter(|token| !token.is_empty());
-        if let (Some(issuer), Some(token)) = (&self.issuer, token) {
-            return issuer.verify(token).await.map(Arc::new);
+    /// Errors: `unauthorized`, `token_expired`, `token_revoked`, and
+    /// `unavailable` while the issuer's keys can't be had.
+    pub async fn authenticate(&self, newcomer: Newcomer<'_>) -> Result<Arc<Identity>, Error> {
+        let token = newcomer.token.filter(|token| !token.is_empty());
+        if self.callouts.asks_who() {
+            return self.ask_who(Newcomer { token, ..newcomer }).await;
         }
-        self.anonymous.clone().ok_or_else(|| {
-            unauthorized(
-                "this gateway needs a token; send it as `auth.token` (Socket.IO), `?token=` or `Authorization: Bearer`",
-            )
-        })
+        if let (Some(issuer), Some(token)) = (&self.issuer, token) {
+            let identity = issuer.verify(token).await?;
+            // Last, with nothing awaited after it: a revocation finds either
+            // this check or the session that the caller makes.
+            let checked = self.revocations.check(&identity);
+            self.told(&newcomer, identity.user.as_deref(), checked)?;
+            return Ok(Arc::new(identity));
+        }
+        self.anonymous.clone().ok_or_else(no_token)
+    }
+
+    /// The same, of an app. What the gateway can see is wrong it isn't asked.
+    async fn ask_who(&self, newcomer: Newcomer<'_>) -> Result<Arc<Identity>, Error> {
+        let verified = match (&self.issuer, newcomer.token) {
+            (_, None) if self.anonymous.is_none() => return Err(no_token()),
+            (Some(issuer), Some(token)) => Some(Arc::new(issuer.verify(token).await?)),
+            _ => None,
+        };
+        if let Some(verified) = &verified {
+            let checked = self.revocations.check(verified);
+            self.told(&newcomer, verified.user.as_deref(), checked)?;
+        }
+        let asked = self.callouts.connect(newcomer, verified.as_ref(), &self.revocations).await;
+        let user = verified.as_ref().and_then(|verified| verified.user.as_deref());
+        let identity = self.told(&newcomer, user, asked)?;
+        // It may have been revoked meanwhile.
+        let checked = self.revocations.check(&identity);
+        self.told(&newcomer, identity.user.as_deref(), checked)?;
+        Ok(identity)
+    }
+
+    /// Logs that a watched user is refused.
+    fn told<T>(
+        &self,
+        newcomer: &Newcomer<'_>,
+        user: Option<&str>,
+        result: Result<T, Error>,
+    ) -> Result<T, Error> {
+        result.inspect_err(|error| self.watched.refused(user, newcomer.protocol, error))
     }
 }
 
@@ -150,38 +219,42 @@ impl Issuer {
         if given.len() > 1 {
             return Err(AuthConfigError::SeveralKeys(given.join(" and ")));
         }
+        let leeway = config.leeway.map_or(LEEWAY, Period::get);
         let policy = |fitting: &[Algorithm], key: &'static str| {
             Ok::<_, AuthConfigError>(Policy {
                 algorithms: read_algorithms(&config.algorithms, fitting, key)?,
                 issuer: config.issuer.clone(),
                 audience: config.audience.clone(),
+                leeway,
             })
         };
         if let Some(secret) = &config.secret {
             check_secret(secret)?;
             let policy = policy(key::HMAC, "auth.jwt.secret")?;
-            return Self::fixed(VerificationKey::from_secret(secret, &policy));
+            return Self::fixed(VerificationKey::from_secret(secret, &policy), leeway);
         }
         if let Some(pem) = &config.public_key {
             let public = key::PublicKey::from_pem(pem).map_err(AuthConfigError::PublicKey)?;
             let policy = policy(public.fitting(), "auth.jwt.publicKey")?;
-            return Self::fixed(VerificationKey::from_public(public, &policy));
+            return Self::fixed(VerificationKey::from_public(public, &policy), leeway);
         }
         if let Some(url) = &config.jwks_url {
             let policy = policy(key::ASYMMETRIC, "auth.jwt.jwksUrl")?;
             let algorithms = policy.algorithms.clone();
-            return Ok(Self { algorithms, keys: Keys::Published(Jwks::new(url, policy)?) });
+            let keys = Keys::Published(Jwks::new(url, policy)?);
+            return Ok(Self { algorithms, keys, leeway });
         }
         Err(AuthConfigError::NoKey)
     }
 
     /// One key from the configuration. It has an algorithm: the policy was
     /// read against those that fit it.
-    fn fixed(key: Option<VerificationKey>) -> Result<Self, AuthConfigError> {
+    fn fixed(key: Option<VerificationKey>, leeway: Duration) -> Result<Self, AuthConfigError> {
         let key = key.ok_or(AuthConfigError::NoKey)?;
         Ok(Self {
             algorithms: key.algorithms().to_vec(),
             keys: Keys::Fixed(KeySet::new(vec![key])),
+            leeway,
         })
     }
 
@@ -214,7 +287,7 @@ impl Issuer {
             }
         };
         match verified {
-            Verified::Claims(claims) => claims.into_identity(),
+            Verified::Claims(claims) => claims.into_identity(self.leeway),
             Verified::Refused(error) => Err(error),
             Verified::UnknownKey => Err(unauthorized(
                 "the token is signed with a key that isn't among the issuer's; get a new token",
@@ -280,6 +353,12 @@ fn check_secret(secret: &str) -> Result<(), AuthConfigError> {
         );
     }
     Ok(())
+}
+
+fn no_token() -> Error {
+    unauthorized(
+        "this gateway needs a token; send it as `auth.token` (Socket.IO), `?token=` or `Authorization: Bearer`",
+    )
 }
 
 fn unauthorized(message: impl Into<std::borrow::Cow<'static, str>>) -> Error {

@@ -11,6 +11,10 @@ fn names_that_are_not_one() {
     assert_eq!(Channel::new(&"x".repeat(201)), Err(ChannelError::TooLong(201)));
     assert_eq!(Channel::new("a\nb"), Err(ChannelError::Control));
     assert!(Channel::new(&"x".repeat(200)).is_ok());
+    // Half of a system's name: no subject, or another name's.
+    for name in ["$user.", "$sid.", "$ns..room", "$ns..", "$ns.a b.room", "$ns.%61.room"] {
+        assert_eq!(Channel::new(name), Err(ChannelError::System), "{name}");
+    }
 }
 
 #[test]

@@ -177,7 +177,7 @@ pub(super) async fn publish(
     read_answer(status, &body)
 }
 
-fn read_answer(status: u16, body: &[u8]) -> Result<Receipt, Failure> {
+pub(super) fn read_answer(status: u16, body: &[u8]) -> Result<Receipt, Failure> {
     if status == 200 {
         return serde_json::from_slice(body).map_err(|_| {
             Failure::Refused(
@@ -253,7 +253,7 @@ fn endpoint(api_url: &str) -> Result<reqwest::Url, Failure> {
     format!("{}/v1/publish", base.as_str().trim_end_matches('/')).parse().map_err(|_| form())
 }
 
-fn is_loopback(url: &reqwest::Url) -> bool {
+pub(super) fn is_loopback(url: &reqwest::Url) -> bool {
     let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
     host == "localhost"
         || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())

@@ -14,9 +14,10 @@ use super::Cluster;
 use super::heartbeat::{joined, split};
 use crate::channel::Channel;
 use crate::error::Error;
+use crate::relay::Mark;
 use crate::session::sid::GatewayId;
 use crate::session::user::{UserCommand, UserSession};
-use crate::shard::{ChannelCounts, Shards};
+use crate::shard::ChannelCounts;
 
 #[cfg(test)]
 mod tests;
@@ -45,6 +46,10 @@ pub enum Question {
     Sessions(String),
     /// Do something with a user's sessions.
     User(String, UserCommand),
+    /// Log what a user does, for so many seconds.
+    Watch(String, u64),
+    /// Refuse a token, or a user's, from now on, and close their sessions.
+    Revoke(Mark),
 }
 
 /// What one gateway answers.
@@ -53,7 +58,7 @@ pub enum Question {
 pub enum Answer {
     /// To [`Question::Channels`].
     Channels(Vec<(String, u64)>),
-    /// How many; sessions, to [`Question::User`].
+    /// How many; sessions, to [`Question::User`] and [`Question::Revoke`].
     Count(u64),
     /// To [`Question::Sessions`].
     Sessions(Vec<UserSession>),
@@ -84,7 +89,7 @@ impl Cluster {
     /// Asks every gateway, this one too. Errors: this gateway can't answer.
     pub async fn ask(&self, question: Question) -> Result<Answers, Error> {
         let others = self.ask_others(&question);
-        let own = own(&self.shards, question.clone());
+        let own = self.own(question.clone());
         let (mut all, own) = futures_util::future::join(others, own).await;
         all.answers.push(own?);
         all.missing.sort_unstable();
@@ -138,6 +143,27 @@ impl Cluster {
             }
         }
     }
+
+    /// This gateway's answer.
+    async fn own(&self, question: Question) -> Result<Answer, Error> {
+        let shards = &self.shards;
+        Ok(match question {
+            Question::Channels { matches, allowed, after, limit } => {
+                let counts = shards.channels().await?;
+                Answer::Channels(first(counts, matches.as_ref(), &allowed, after.as_deref(), limit))
+            }
+            Question::Subscribers(channel) => {
+                Answer::Count(shards.subscribers(&Channel::new(&channel)?).await?)
+            }
+            Question::Sessions(user) => Answer::Sessions(shards.sessions_of(&user).await?),
+            Question::User(user, command) => Answer::Count(shards.command(&user, &command).await?),
+            Question::Watch(user, seconds) => {
+                self.auth.watched().watch(&user, Duration::from_secs(seconds))?;
+                Answer::Count(shards.sessions_of(&user).await?.len() as u64)
+            }
+            Question::Revoke(mark) => Answer::Count(self.revoke(&mark).await?),
+        })
+    }
 }
 
 // === impl Asked ===
@@ -165,28 +191,13 @@ impl Asked {
     /// Answers it.
     pub(super) async fn answer(self, client: &Client) {
         let Self { cluster, stamp, question, reply } = self;
-        let answer = own(&cluster.shards, question).await.unwrap_or(Answer::Failed);
+        let answer = cluster.own(question).await.unwrap_or(Answer::Failed);
         let Ok(json) = serde_json::to_vec(&answer) else { return };
         let proof = cluster.messages.stamp(&[b"answer", stamp.as_bytes(), &json]);
         if let Err(error) = client.publish(reply, joined(&proof, &json)).await {
             tracing::warn!(%error, "another gateway's question could not be answered");
         }
     }
-}
-
-/// This gateway's answer.
-async fn own(shards: &Shards, question: Question) -> Result<Answer, Error> {
-    Ok(match question {
-        Question::Channels { matches, allowed, after, limit } => {
-            let counts = shards.channels().await?;
-            Answer::Channels(first(counts, matches.as_ref(), &allowed, after.as_deref(), limit))
-        }
-        Question::Subscribers(channel) => {
-            Answer::Count(shards.subscribers(&Channel::new(&channel)?).await?)
-        }
-        Question::Sessions(user) => Answer::Sessions(shards.sessions_of(&user).await?),
-        Question::User(user, command) => Answer::Count(shards.command(&user, &command).await?),
-    })
 }
 
 /// The first channels by name, of those that are asked for.

@@ -1,6 +1,7 @@
 //! Requests for sessions of another gateway, to its peer listener. The
 //! address is the one of its heartbeats; each request carries a stamp.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -73,9 +74,9 @@ impl Forwarder {
         &self,
         cluster: &Cluster,
         member: &Arc<Member>,
-        sid: &str,
+        session: (&str, IpAddr),
     ) -> Result<PollResponse, Gone> {
-        let request = stamped(cluster, member, Method::GET, &path("poll", sid), Bytes::new())?;
+        let request = stamped(cluster, member, Method::GET, &path("poll", session), Bytes::new())?;
         self.answer(member, request).await
     }
 
@@ -84,7 +85,7 @@ impl Forwarder {
         &self,
         cluster: &Cluster,
         member: &Arc<Member>,
-        sid: &str,
+        session: (&str, IpAddr),
         body: Result<Bytes, BodyError>,
     ) -> Result<PollResponse, Gone> {
         let fault = match body {
@@ -92,7 +93,7 @@ impl Forwarder {
             Err(BodyError::TooLarge) => "&fault=large",
             Err(BodyError::Broken) => "&fault=broken",
         };
-        let path = path("post", sid) + fault;
+        let path = path("post", session) + fault;
         let request = stamped(cluster, member, Method::POST, &path, body.unwrap_or_default())?;
         self.answer(member, request).await
     }
@@ -103,11 +104,11 @@ impl Forwarder {
         &self,
         cluster: &Cluster,
         member: &Arc<Member>,
-        sid: &str,
+        session: (&str, IpAddr),
         key: HeaderValue,
     ) -> Result<Response<Incoming>, Gone> {
         let mut request =
-            stamped(cluster, member, Method::GET, &path("websocket", sid), Bytes::new())?;
+            stamped(cluster, member, Method::GET, &path("websocket", session), Bytes::new())?;
         let headers = request.headers_mut();
         headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
         headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
@@ -175,9 +176,10 @@ pub(super) fn digest_of(body: &[u8]) -> String {
     base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(digest(&SHA256, body))
 }
 
-/// The session id is one that we have read: it needs no escape.
-fn path(what: &str, sid: &str) -> String {
-    format!("/peer/{what}?sid={sid}")
+/// Which session is asked for, and where its client is; the stamp covers
+/// both. The session id is one that we have read: it needs no escape.
+fn path(what: &str, (sid, from): (&str, IpAddr)) -> String {
+    format!("/peer/{what}?sid={sid}&from={from}")
 }
 
 fn stamped(

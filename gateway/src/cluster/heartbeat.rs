@@ -59,7 +59,7 @@ impl Speaker<'_> {
         loop {
             tokio::select! {
                 _ = every.tick() => {
-                    if roll.deaf_for(Instant::now()) > UNHEARD {
+                    if roll.gives_up(UNHEARD, Instant::now()) {
                         self.leave_server().await;
                     }
                     self.say(BeatKind::Beat).await;
@@ -178,12 +178,12 @@ impl Speaker<'_> {
 }
 
 /// A stamp, a line's end, and what is stamped.
-pub(super) fn joined(stamp: &str, json: &[u8]) -> Bytes {
+pub fn joined(stamp: &str, json: &[u8]) -> Bytes {
     [stamp.as_bytes(), b"\n", json].concat().into()
 }
 
 /// The other way.
-pub(super) fn split(payload: &[u8]) -> Option<(&str, &[u8])> {
+pub fn split(payload: &[u8]) -> Option<(&str, &[u8])> {
     let end = payload.iter().position(|byte| *byte == b'\n')?;
     Some((std::str::from_utf8(&payload[..end]).ok()?, &payload[end + 1..]))
 }

@@ -3,7 +3,7 @@
 //! shard's listener.
 
 use std::convert::Infallible;
-use std::net::TcpListener as StdListener;
+use std::net::{IpAddr, TcpListener as StdListener};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,22 +15,19 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioTimer;
-use tokio::io::{AsyncRead, AsyncWrite, copy_bidirectional_with_sizes};
-use tokio::net::{TcpListener, TcpStream, UnixStream};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinSet;
-use tokio_rustls::server::TlsStream;
-use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::forward::{DIGEST, STAMP, covered, digest_of};
 use super::signer::Refusal;
-use super::stream;
 use crate::protocol::websocket::accept_key;
 use crate::session::engine::{BodyError, PollResponse};
 use crate::shard::{Control, ShardHandle, Shared};
 use crate::transport::patient::Patient;
 use crate::transport::request::{Query, wants_websocket};
+use crate::transport::stream::ClientStream;
 use crate::transport::websocket::into_stream;
 
 /// How long a request's headers may take, and how long a connection may stay
@@ -40,10 +37,6 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 /// Pause after an accept that failed for want of something (open files).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// How long WebSockets have to end after the stop.
-const END_TIMEOUT: Duration = Duration::from_secs(2);
-/// Bytes on the way from a client, and to it.
-const BUFFERS: (usize, usize) = (4 << 10, 16 << 10);
 
 type Answer = Response<Full<Bytes>>;
 
@@ -91,18 +84,15 @@ pub(super) async fn serve(shared: &Arc<Shared>, listener: StdListener) -> std::i
 async fn serve_one(shared: &Arc<Shared>, upgrades: &TaskTracker, stream: TcpStream) {
     let _ = stream.set_nodelay(true);
     let Some(tls) = &shared.cluster.tls else {
-        return serve_http(shared, upgrades, stream).await;
+        return serve_http(shared, upgrades, ClientStream::Plain(stream)).await;
     };
     match tls.accept(stream).await {
-        Ok(stream) => serve_http(shared, upgrades, stream).await,
+        Ok(stream) => serve_http(shared, upgrades, ClientStream::Tls(Box::new(stream))).await,
         Err(refused) => tls.refused(&refused),
     }
 }
 
-async fn serve_http<T>(shared: &Arc<Shared>, upgrades: &TaskTracker, stream: T)
-where
-    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
+async fn serve_http(shared: &Arc<Shared>, upgrades: &TaskTracker, stream: ClientStream) {
     let service = service_fn(|request| {
         let (shared, upgrades) = (shared.clone(), upgrades.clone());
         async move { Ok::<_, Infallible>(handle(&shared, &upgrades, request).await) }
@@ -135,6 +125,9 @@ async fn handle(
     let Some(sid) = query.get("sid").map(Box::<str>::from) else {
         return plain(StatusCode::NOT_FOUND, "no such path".to_owned());
     };
+    // Another version may not say it.
+    let from = query.get("from").and_then(|from| from.parse().ok());
+    let from = from.unwrap_or(IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED));
     // Never passed on again: a request has at most two gateways.
     let holder = shared.sid_key.read(&sid).filter(|parts| parts.gateway == shared.gateway);
     let Some(holder) = holder.and_then(|parts| shared.shards.get(parts.shard)) else {
@@ -143,7 +136,7 @@ async fn handle(
     match (request.method(), request.uri().path()) {
         (&Method::GET, "/peer/poll") => {
             let (reply, answer) = oneshot::channel();
-            let sent = holder.send(Control::Poll { sid, reply }).await;
+            let sent = holder.send(Control::Poll { sid, from, reply }).await;
             settle(sent.is_ok(), answer).await
         }
         (&Method::POST, "/peer/post") => {
@@ -156,12 +149,11 @@ async fn handle(
             // The receiver is here.
             let _ = sender.send(body);
             let (reply, answer) = oneshot::channel();
-            let sent = holder.send(Control::Post { sid, body: receiver, reply }).await;
+            let sent = holder.send(Control::Post { sid, from, body: receiver, reply }).await;
             settle(sent.is_ok(), answer).await
         }
         (&Method::GET, "/peer/websocket") => {
-            let stop = shared.cluster.stop.clone();
-            upgrade(upgrades, holder.clone(), sid, request, stop).await
+            upgrade(upgrades, holder.clone(), (sid, from), request).await
         }
         _ => plain(StatusCode::NOT_FOUND, "no such path".to_owned()),
     }
@@ -207,9 +199,8 @@ async fn settle(sent: bool, answer: oneshot::Receiver<PollResponse>) -> Answer {
 async fn upgrade(
     upgrades: &TaskTracker,
     shard: ShardHandle,
-    sid: Box<str>,
+    (sid, from): (Box<str>, IpAddr),
     mut request: Request<Incoming>,
-    stop: CancellationToken,
 ) -> Answer {
     let (reply, answer) = oneshot::channel();
     let asked = shard.send(Control::HasEngine { sid: sid.clone(), reply }).await;
@@ -224,20 +215,9 @@ async fn upgrade(
     // The upgrade is done, or given up, when the answer below is written.
     let moved = async move {
         let Ok(taken) = upgrade.await else { return };
-        match taken.downcast::<Patient<TlsStream<TcpStream>>>() {
-            Ok(parts) => {
-                let Ok((ours, stream)) = stream::pair() else { return };
-                let leftover = parts.read_buf;
-                if shard.send(Control::Upgrade { sid, stream, leftover }).await.is_ok() {
-                    decrypt(parts.io.into_inner(), ours, &stop).await;
-                }
-            }
-            Err(taken) => {
-                let Some((stream, leftover)) = into_stream(taken) else { return };
-                if let Ok(stream) = stream.into_std() {
-                    let _ = shard.send(Control::Upgrade { sid, stream, leftover }).await;
-                }
-            }
+        let Some((stream, leftover)) = into_stream(taken) else { return };
+        if let Ok(stream) = stream.try_into() {
+            let _ = shard.send(Control::Upgrade { sid, from, stream, leftover }).await;
         }
     };
     upgrades.spawn(moved);
@@ -248,24 +228,6 @@ async fn upgrade(
     headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
     headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
     answer
-}
-
-/// Carries a WebSocket between its gateway and its session here, until one of
-/// them ends it. After the stop, only as long as last words take.
-async fn decrypt(
-    mut outside: TlsStream<TcpStream>,
-    mut inside: UnixStream,
-    stop: &CancellationToken,
-) {
-    let copy = copy_bidirectional_with_sizes(&mut outside, &mut inside, BUFFERS.0, BUFFERS.1);
-    let over = async {
-        stop.cancelled().await;
-        tokio::time::sleep(END_TIMEOUT).await;
-    };
-    tokio::select! {
-        _ = copy => {}
-        () = over => {}
-    }
 }
 
 fn polled(answer: PollResponse) -> Answer {

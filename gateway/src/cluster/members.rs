@@ -87,6 +87,8 @@ pub struct Roll {
     own: Instant,
     /// Since when it does so without a pause.
     hearing: Instant,
+    /// When it gave a NATS server up, as it did not.
+    left: Option<Instant>,
 }
 
 struct Heard {
@@ -139,7 +141,7 @@ impl Members {
 impl Roll {
     /// Nobody was heard yet.
     pub fn new(now: Instant) -> Self {
-        Self { heard: HashMap::new(), own: now, hearing: now }
+        Self { heard: HashMap::new(), own: now, hearing: now, left: None }
     }
 
     /// This gateway heard itself.
@@ -150,9 +152,16 @@ impl Roll {
         self.own = now;
     }
 
-    /// How long this gateway hasn't heard itself.
-    pub fn deaf_for(&self, now: Instant) -> Duration {
-        now.duration_since(self.own)
+    /// Whether to ask another NATS server, as this gateway hasn't heard itself
+    /// for so long. The one that is asked then has as long again: who left it
+    /// before it could carry anything would never hear itself again.
+    pub fn gives_up(&mut self, patience: Duration, now: Instant) -> bool {
+        let since = self.left.map_or(self.own, |left| left.max(self.own));
+        let gives_up = now.duration_since(since) > patience;
+        if gives_up {
+            self.left = Some(now);
+        }
+        gives_up
     }
 
     /// Another gateway spoke. True: it was not a member.

@@ -23,3 +23,23 @@ fn every_code_is_listed_once_and_says_what_to_do() {
         assert!(code.advice().len() > 20, "{}", code.as_str());
     }
 }
+
+#[test]
+fn words_about_a_form_repeat_no_text() {
+    #[derive(Debug, serde::Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    enum Order {
+        Ascending,
+    }
+    let of = |error: serde_json::Error| super::form(&error);
+    let number = |json: &str| of(serde_json::from_str::<Vec<u8>>(json).unwrap_err());
+    for json in ["\"secret\"", "[\"secret\"]", "\"secret\\\", expected secret\"", "[1, \"secret\"]"]
+    {
+        let words = number(json);
+        assert!(!words.contains("secret"), "{json}: {words}");
+        assert!(words.contains("a string, expected"), "{json}: {words}");
+    }
+    let words = of(serde_json::from_str::<Order>("\"secret\"").unwrap_err());
+    assert!(!words.contains("secret") && words.contains("expected"), "{words}");
+    assert_eq!(number("[1"), "EOF while parsing a list at line 1 column 2");
+}

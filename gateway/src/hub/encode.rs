@@ -1,10 +1,12 @@
 //! A publication in the form of each client protocol: made once for all who
 //! want that form, then shared.
 
-use std::fmt::Write as _;
+use std::sync::Arc;
 
+use arcstr::ArcStr;
 use smallvec::SmallVec;
 
+use super::Later;
 use crate::offset::{Offset, Position};
 use crate::protocol::engineio::{Message, Wire};
 use crate::protocol::{json, socketio, sse};
@@ -35,13 +37,37 @@ pub enum Protocol {
     Sse,
 }
 
+// === impl Protocol ===
+
+impl Protocol {
+    /// The protocol as the API and apps know it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Socketio => "socketio",
+            Self::Websocket => "websocket",
+            Self::Sse => "sse",
+        }
+    }
+}
+
 /// Makes each form of one publication at most once.
 pub struct Encoder<'a> {
     publication: &'a Publication,
     position: Position,
-    namespaces: &'a [Box<str>],
+    namespaces: &'a [ArcStr],
+    /// Whether it may get to a client before what was published earlier.
+    movable: bool,
     offset: Option<String>,
     made: SmallVec<[(Form, Message); 4]>,
+}
+
+/// What a publication says of its place.
+#[derive(Clone, Copy)]
+enum Place<'a> {
+    Nothing,
+    Offset(&'a str),
+    /// Socket.IO: a last argument that is no offset.
+    Null,
 }
 
 // === impl Form ===
@@ -71,22 +97,31 @@ impl Protocol {
 
 impl<'a> Encoder<'a> {
     /// For one publication, at the shard's position after it.
-    pub fn new(
-        publication: &'a Publication,
-        position: Position,
-        namespaces: &'a [Box<str>],
-    ) -> Self {
-        Self { publication, position, namespaces, offset: None, made: SmallVec::new() }
+    pub fn new(publication: &'a Publication, position: Position, namespaces: &'a [ArcStr]) -> Self {
+        let made = SmallVec::new();
+        Self { publication, position, namespaces, movable: false, offset: None, made }
+    }
+
+    /// It may get to a client before what was published earlier. So its
+    /// frame names no place: a client that resumed from there would miss
+    /// what it hasn't got yet.
+    #[must_use]
+    pub fn movable(self, movable: bool) -> Self {
+        Self { movable, ..self }
     }
 
     /// The publication in a form.
     pub fn message(&mut self, form: Form) -> &Message {
         let index = self.made.iter().position(|(made, _)| *made == form).unwrap_or_else(|| {
-            let offset = wants_offset(self.publication, form).then(|| {
-                let position = self.position;
-                self.offset.get_or_insert_with(|| position.to_string()).as_str()
-            });
-            let message = encode(self.publication, form, self.namespaces, offset);
+            let position = self.position;
+            let place = match (wants_offset(self.publication, form), self.movable) {
+                (false, _) => Place::Nothing,
+                (true, true) => Place::Null,
+                (true, false) => {
+                    Place::Offset(self.offset.get_or_insert_with(|| position.to_string()))
+                }
+            };
+            let message = encode(self.publication, form, self.namespaces, place);
             self.made.push((form, message));
             self.made.len() - 1
         });
@@ -94,18 +129,38 @@ impl<'a> Encoder<'a> {
     }
 }
 
-/// Encodes a replayed publication, which carries an offset of its own.
-pub fn encode_replayed(
-    publication: &Publication,
+/// A replayed publication, which carries an offset of its own, to be encoded
+/// when its turn comes.
+pub fn replayed_later(
+    publication: Arc<Publication>,
     form: Form,
-    namespaces: &[Box<str>],
-    offset: &Offset,
+    namespaces: &Arc<[ArcStr]>,
+    offset: Offset,
+) -> Later {
+    let namespaces = namespaces.clone();
+    Box::new(move || {
+        if !wants_offset(&publication, form) {
+            return encode(&publication, form, &namespaces, Place::Nothing);
+        }
+        encode(&publication, form, &namespaces, Place::Offset(&offset.to_string()))
+    })
+}
+
+/// Something of the gateway's own, in a client's protocol.
+pub fn notice(
+    protocol: Protocol,
+    namespace: &str,
+    event: &str,
+    data: &serde_json::Value,
 ) -> Message {
-    let mut text = String::new();
-    // Writing to a String can't fail.
-    let _ = write!(text, "{offset}");
-    let offset = wants_offset(publication, form).then_some(&*text);
-    encode(publication, form, namespaces, offset)
+    match protocol {
+        Protocol::Socketio => socketio::event(namespace, event, &[Value::json(data)], None),
+        Protocol::Websocket => {
+            let text = serde_json::json!({ "event": event, "data": data }).to_string();
+            Message::One(Wire::text(&[text.as_bytes()]))
+        }
+        Protocol::Sse => Message::One(Wire::raw(sse::notice(event, data))),
+    }
 }
 
 /// A publication with a place in the stream tells it. So does, to a
@@ -125,15 +180,16 @@ fn wants_offset(publication: &Publication, form: Form) -> bool {
 fn encode(
     publication: &Publication,
     form: Form,
-    namespaces: &[Box<str>],
-    offset: Option<&str>,
+    namespaces: &[ArcStr],
+    place: Place<'_>,
 ) -> Message {
+    let offset = if let Place::Offset(offset) = place { Some(offset) } else { None };
     match form.protocol {
         Protocol::Websocket => Message::One(json::publication(publication, offset)),
         Protocol::Sse => Message::One(Wire::raw(sse::publication(publication, offset))),
         Protocol::Socketio => {
             let namespace = namespaces.get(usize::from(form.namespace)).map_or("/", |name| &**name);
-            if !form.meta && offset.is_none() {
+            if !form.meta && matches!(place, Place::Nothing) {
                 return socketio::event(namespace, &publication.event, &publication.args, None);
             }
             let mut args = publication.args.clone();
@@ -144,8 +200,10 @@ fn encode(
                     "time": publication.time,
                 })));
             }
-            if let Some(offset) = offset {
-                args.push(Value::json(offset));
+            match place {
+                Place::Nothing => {}
+                Place::Offset(offset) => args.push(Value::json(offset)),
+                Place::Null => args.push(Value::null()),
             }
             socketio::event(namespace, &publication.event, &args, None)
         }

@@ -47,7 +47,7 @@ fn every_metric_is_in_the_documentation() {
 #[test]
 fn every_close_reason_is_in_the_documentation() {
     let page = include_str!("../../../docs/operations.md");
-    let source = include_str!("../hub/outbox.rs");
+    let source = include_str!("../hub/close.rs");
     let (_, labels) = source.split_once("// === impl CloseReason ===").expect("the labels");
     let labels: Vec<&str> =
         labels.split("=> \"").skip(1).filter_map(|rest| rest.split('"').next()).collect();

@@ -136,6 +136,13 @@ impl Reader {
         self.partial.is_some()
     }
 
+    /// Bytes that are still to come of the frame that is being read; 0 between
+    /// two frames.
+    pub fn remaining(&self) -> usize {
+        let frame = self.partial.as_ref().and_then(|partial| partial.frame.as_ref());
+        frame.map_or(0, |frame| frame.remaining)
+    }
+
     /// Reads as much as belongs together; returns how much that was, at least
     /// one byte.
     fn step(&mut self, input: &mut [u8], sink: &mut Vec<Message>) -> Result<usize, Violation> {

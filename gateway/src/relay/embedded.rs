@@ -7,6 +7,7 @@
 //! - `times`: when a sequence was current
 //! - `read`: replays and history pages
 //! - `sessions`: the records of sessions that may come back
+//! - `record`: one of them, packed
 //! - `clock`: what time it is
 
 use std::future::Future;
@@ -14,13 +15,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use gateway_config::{History, Period};
+use gateway_config::{History, Period, Relay as RelayConfig};
 
 use super::{
     Fanout, FanoutPermit, FeedItem, HistoryPage, HistoryQuery, Relay, RelayError, RelayStatus,
     Replay, Replayed, Sessions,
 };
 use crate::channel::Channel;
+use crate::metrics::Metrics;
 use crate::offset::Position;
 use crate::publication::{NewPublication, Publication, Published};
 use crate::rules::{Rules, SharedRules};
@@ -29,6 +31,7 @@ mod clock;
 mod ids;
 mod log;
 mod read;
+mod record;
 mod sessions;
 pub(super) mod times;
 
@@ -59,6 +62,21 @@ pub struct EmbeddedRelay {
     /// sequence the order of every queue.
     stream: Mutex<Stream>,
     sessions: EmbeddedSessions,
+    metrics: Metrics,
+}
+
+/// What a relay is made of.
+pub struct EmbeddedOptions {
+    /// The channel rules, with what they may keep together.
+    pub rules: SharedRules,
+    /// Where publications go.
+    pub fanout: Fanout,
+    /// How long a session's record outlives its connection; none: no records.
+    pub max_disconnection: Option<Period>,
+    /// What is counted.
+    pub metrics: Metrics,
+    /// What time it is.
+    pub clock: Clock,
 }
 
 /// What is behind the lock.
@@ -69,44 +87,44 @@ struct Stream {
     times: Times,
     /// The rules that held at the last read or sweep.
     rules: Arc<Rules>,
+    /// Whether it was said that history goes early; once each time that there
+    /// is too much.
+    overflowing: bool,
 }
 
 // === impl EmbeddedRelay ===
 
 impl EmbeddedRelay {
-    /// A relay that begins empty, with a new epoch. `max_disconnection`: how
-    /// long a session's record outlives its connection; none: no records.
+    /// A relay that begins empty, with a new epoch.
     ///
     /// The caller runs [`EmbeddedRelay::run`].
-    pub fn new(rules: SharedRules, fanout: Fanout, max_disconnection: Option<Period>) -> Arc<Self> {
-        Self::with_clock(rules, fanout, max_disconnection, Clock::system())
-    }
-
-    /// The same, with a clock.
-    pub fn with_clock(
-        rules: SharedRules,
-        fanout: Fanout,
-        max_disconnection: Option<Period>,
-        clock: Clock,
-    ) -> Arc<Self> {
+    pub fn new(options: EmbeddedOptions) -> Arc<Self> {
+        let EmbeddedOptions { rules, fanout, max_disconnection, metrics, clock } = options;
         let epoch = clock.now();
         // Nothing was published yet; whoever is here has all since now.
         let head = Position { epoch, sequence: 0, time: epoch };
         fanout.advance(head);
         let stream = Stream {
             head,
-            logs: Logs::new(),
+            logs: Logs::new(room_of(&rules.load())),
             ids: RecentIds::new(MAX_IDS),
             times: Times::new(epoch),
             rules: rules.load_full(),
+            overflowing: false,
         };
         Arc::new(Self {
-            sessions: EmbeddedSessions::new(max_disconnection, fanout.clone(), clock.clone()),
+            sessions: EmbeddedSessions::new(
+                max_disconnection,
+                fanout.clone(),
+                clock.clone(),
+                metrics.clone(),
+            ),
             rules,
             fanout,
             clock,
             id_hasher: IdHasher::default(),
             stream: Mutex::new(stream),
+            metrics,
         })
     }
 
@@ -142,6 +160,8 @@ impl EmbeddedRelay {
     fn sweep_part(&self, part: usize) {
         self.read(|stream, rules, now| {
             stream.logs.sweep(part, now, |channel| history_of(rules, channel));
+            stream.overflowing &= !stream.logs.is_calm();
+            self.show(stream.logs.bytes());
         });
     }
 
@@ -170,6 +190,7 @@ impl EmbeddedRelay {
         if let Some(position) = key.and_then(|key| stream.ids.get(key, stream.head.epoch, now)) {
             return Published { position: Some(position), duplicate: true };
         }
+        let mut overflows = false;
         let position = history.map(|_| Position {
             epoch: stream.head.epoch,
             sequence: stream.head.sequence + 1,
@@ -192,10 +213,28 @@ impl EmbeddedRelay {
                 stream.ids.insert(key, position);
             }
             let kept = Arc::clone(&publication);
-            stream.logs.append(position.sequence, kept, new.ttl, history);
+            let early = stream.logs.append(position.sequence, kept, new.ttl, history);
+            if early > 0 {
+                self.metrics.history_removed_early.inc_by(early);
+                overflows = !std::mem::replace(&mut stream.overflowing, true);
+            }
+            self.show(stream.logs.bytes());
         }
         permit.send(FeedItem::Publication(publication));
+        drop(stream);
+        if overflows {
+            tracing::warn!(
+                "history is full: the oldest publications of all channels go before their time, \
+                 and clients that come back from before them are told; raise \
+                 `relay.historyBytes`, or let rules keep less"
+            );
+        }
         Published { position, duplicate: false }
+    }
+
+    /// Shows what history takes.
+    fn show(&self, bytes: usize) {
+        self.metrics.history_bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
     }
 
     /// Reads under the lock, with the rules in force and the time.
@@ -205,6 +244,7 @@ impl EmbeddedRelay {
         if !Arc::ptr_eq(&stream.rules, &rules) {
             stream.rules = Arc::clone(&rules);
             stream.logs.rules_changed();
+            stream.logs.set_room(room_of(&rules));
         }
         let now = stream.now(&self.clock);
         read(&mut stream, &rules, now)
@@ -259,6 +299,11 @@ impl Stream {
     fn now(&self, clock: &Clock) -> u64 {
         clock.now().max(self.head.time)
     }
+}
+
+/// How many bytes history may take.
+fn room_of(rules: &Rules) -> usize {
+    rules.history_bytes().unwrap_or(RelayConfig::MEMORY_HISTORY_BYTES)
 }
 
 /// How much of a channel is kept; none where a rule keeps nothing at all.

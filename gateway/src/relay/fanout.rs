@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use prometheus_client::metrics::counter::Counter;
 use smallvec::SmallVec;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Notify, mpsc};
 
 use super::{FeedItem, RelayError};
@@ -95,30 +96,54 @@ impl Fanout {
 
     /// Waits for room and sends.
     pub async fn send(&self, item: FeedItem) -> Result<(), RelayError> {
-        if !self.pass_by(&item) {
+        if let Some(item) = self.try_send(item)? {
             self.reserve().await?.send(item);
         }
         Ok(())
+    }
+
+    /// Sends if there is room where it is wanted; else it comes back.
+    fn try_send(&self, item: FeedItem) -> Result<Option<FeedItem>, RelayError> {
+        let mut state = self.lock();
+        let receivers = self.receivers(&state, &item);
+        let mut permits: SmallVec<[mpsc::Permit<'_, FeedItem>; 8]> = SmallVec::new();
+        for shard in receivers.of(&*self.0.shards) {
+            match shard.try_reserve() {
+                Ok(permit) => permits.push(permit),
+                Err(TrySendError::Full(())) => return Ok(Some(item)),
+                Err(TrySendError::Closed(())) => return Err(RelayError::Stopped),
+            }
+        }
+        self.hand_out(&mut state, permits, item);
+        drop(state);
+        self.0.moved.notify_waiters();
+        Ok(None)
+    }
+
+    /// A publication of this channel, given as a subject, is next in the
+    /// feed. If no shard wants it, the position moves past it. False: it is to
+    /// be sent.
+    pub fn pass_by(&self, subject: &str, position: Position) -> bool {
+        let mut state = self.lock();
+        if !self.receivers_of(&state, subject).is_empty() {
+            return false;
+        }
+        state.position = position;
+        drop(state);
+        self.0.received.inc();
+        self.0.moved.notify_waiters();
+        true
+    }
+
+    /// Whether a shard wants a channel, given as a subject.
+    pub fn is_wanted(&self, subject: &str) -> bool {
+        !self.receivers_of(&self.lock(), subject).is_empty()
     }
 
     /// The feed moved on to here, and there was nothing to hand on.
     pub fn advance(&self, position: Position) {
         self.lock().position = position;
         self.0.moved.notify_waiters();
-    }
-
-    /// What no shard wants only moves the position.
-    fn pass_by(&self, item: &FeedItem) -> bool {
-        let FeedItem::Publication(publication) = item else { return false };
-        let mut state = self.lock();
-        if !self.receivers(&state, item).is_empty() {
-            return false;
-        }
-        state.advance(publication.position);
-        drop(state);
-        self.0.received.inc();
-        self.0.moved.notify_waiters();
-        true
     }
 
     // --- for a shard ---
@@ -182,6 +207,47 @@ impl Fanout {
         }
     }
 
+    /// The same for a channel, given as a subject.
+    fn receivers_of(&self, state: &State, subject: &str) -> ShardSet {
+        if self.0.unasked || subject.starts_with(SESSION) {
+            return ShardSet::ALL;
+        }
+        // Without an escape it is the name; most have none.
+        let found = if subject.contains('%') {
+            Channel::from_subject(subject).and_then(|channel| state.wanted.get(&channel))
+        } else {
+            state.wanted.get(subject)
+        };
+        found.copied().unwrap_or_default()
+    }
+
+    /// Gives an item to those who have a permit for it.
+    fn hand_out<'a>(
+        &self,
+        state: &mut State,
+        permits: impl IntoIterator<Item = mpsc::Permit<'a, FeedItem>>,
+        item: FeedItem,
+    ) {
+        let position = match &item {
+            FeedItem::Publication(publication) => {
+                self.0.received.inc();
+                publication.position
+            }
+            FeedItem::Epoch(position) => Some(*position),
+            FeedItem::Lost(_) | FeedItem::Fenced { .. } => None,
+        };
+        let mut permits = permits.into_iter().peekable();
+        let mut item = Some(item);
+        while let Some(permit) = permits.next() {
+            // The last one takes it as it is.
+            let one = if permits.peek().is_some() { item.clone() } else { item.take() };
+            if let Some(one) = one {
+                permit.send(one);
+            }
+        }
+        state.advance(position);
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         // A panic under the lock ends one request, not the relay.
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -196,25 +262,7 @@ impl FanoutPermit<'_> {
         let Self { fanout, permits } = self;
         let mut state = fanout.lock();
         let receivers = fanout.receivers(&state, &item);
-        let position = match &item {
-            FeedItem::Publication(publication) => {
-                fanout.0.received.inc();
-                publication.position
-            }
-            FeedItem::Epoch(position) => Some(*position),
-            FeedItem::Lost(_) | FeedItem::Fenced { .. } => None,
-        };
-        let mut chosen =
-            permits.into_iter().enumerate().filter(|(shard, _)| receivers.has(*shard)).peekable();
-        let mut item = Some(item);
-        while let Some((_, permit)) = chosen.next() {
-            // The last one takes it as it is.
-            let one = if chosen.peek().is_some() { item.clone() } else { item.take() };
-            if let Some(one) = one {
-                permit.send(one);
-            }
-        }
-        state.advance(position);
+        fanout.hand_out(&mut state, receivers.of(permits), item);
         drop(state);
         fanout.0.moved.notify_waiters();
     }
@@ -255,6 +303,12 @@ impl ShardSet {
 
     fn has(self, shard: usize) -> bool {
         self.0 & Self::bit(shard) != 0
+    }
+
+    /// Of all shards' things in their order, these shards'.
+    fn of<T>(self, all: impl IntoIterator<Item = T>) -> impl Iterator<Item = T> {
+        let all = all.into_iter().enumerate();
+        all.filter(move |(shard, _)| self.has(*shard)).map(|(_, thing)| thing)
     }
 
     fn is_empty(self) -> bool {

@@ -2,33 +2,40 @@
 //!
 //! # Layout
 //!
-//! - `connect`: the connection, the choice of a server, what can be wrong
+//! - `connect`: the client library's connection, the choice of a server, what
+//!   can be wrong
+//! - `line`: our own connection, on which everything for clients comes
 //! - `api`: what is asked of `JetStream`
 //! - `subjects`, `time`, `message`: names, times and publications on the wire
 //! - `stream`: the stream's settings, from the channel rules
 //! - `apply`: rules that change, and what the stream covers
+//! - `room`: what the stream lost for want of room
 //! - `crossing`: channels that go over from core to the feed, or back
 //! - `feed`: follows the stream in order, fills holes, ticks in silence
 //! - `ring`: the feed's last minute
 //! - `read`: replays and history pages, from the ring or the stream
 //! - `interest`: channels without history, one NATS subscription each
 //! - `sessions`: the records of sessions that may come back
+//! - `marks`: what was revoked, in the same bucket
 //! - `health`: what `/status` says
 
 use std::hash::{BuildHasher as _, RandomState};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use async_nats::Subscriber;
+use async_nats::client::RequestErrorKind;
+use async_nats::{Request, Subscriber};
+use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use gateway_config::{History, Period, Relay as RelayConfig};
 use tokio::sync::{Notify, watch};
 
 use super::embedded::Clock;
 use super::{
-    Fanout, HistoryPage, HistoryQuery, Relay, RelayError, RelayStatus, Replay, Replayed, Sessions,
+    AskError, Fanout, HistoryPage, HistoryQuery, Mark, Relay, RelayError, RelayStatus, Replay,
+    Replayed, Sessions,
 };
 use crate::channel::Channel;
 use crate::metrics::Metrics;
@@ -43,10 +50,13 @@ mod crossing;
 mod feed;
 mod health;
 mod interest;
-mod message;
+pub mod line;
+mod marks;
+pub mod message;
 mod publish;
 mod read;
 mod ring;
+mod room;
 mod sessions;
 mod stream;
 mod subjects;
@@ -55,14 +65,16 @@ mod time;
 pub use api::ApiError;
 pub use connect::{ConnectError, Connection};
 
+use connect::Forbidden;
+
 use api::{Api, Get, StreamInfo};
 use apply::{Coverage, Effective};
 use crossing::Crossings;
-use feed::Follower;
 use health::{Health, Skips};
 use interest::Interests;
+use line::{Headers, Line, LineThread};
 use ring::Ring;
-use sessions::JetStreamSessions;
+use sessions::{JetStreamSessions, SessionsOptions};
 use subjects::Subjects;
 
 /// Without a message for so long a gateway ticks.
@@ -80,7 +92,6 @@ pub struct JetStreamRelay {
     subjects: Subjects,
     /// The stream's name.
     stream: String,
-    replicas: usize,
     rules: SharedRules,
     /// The rules that the stream was last brought in line with, and what it
     /// covers.
@@ -97,6 +108,12 @@ pub struct JetStreamRelay {
     ring: Ring,
     /// The highest sequence that is known to be stored.
     last: AtomicU64,
+    /// Whether the stream may lose its beginning for want of room.
+    limited: AtomicBool,
+    /// Before this sequence the feed missed what was lost so; 0: nothing.
+    shed: AtomicU64,
+    line: Line,
+    forbidden: Arc<Forbidden>,
     interests: Interests,
     sessions: JetStreamSessions,
     health: Health,
@@ -106,8 +123,6 @@ pub struct JetStreamRelay {
 }
 
 struct Parts {
-    live: Subscriber,
-    unstored: Subscriber,
     fenced: Subscriber,
     news: Subscriber,
     connected: watch::Receiver<u64>,
@@ -143,7 +158,7 @@ impl JetStreamRelay {
         let connection = Connection::open(&options.config, &options.name).await?;
         let forbidden = connection.forbidden.clone();
         let begun = Self::begin(connection, options).await;
-        begun.map_err(|error| error.given(forbidden.borrow().as_deref()))
+        begun.map_err(|error| error.given(forbidden.last().as_deref()))
     }
 
     async fn begin(
@@ -163,7 +178,7 @@ impl JetStreamRelay {
         let api = Api::new(connection.client.clone(), clock.clone());
         let subjects = Subjects::new(&config.prefix);
         let applied = rules.load_full();
-        let wanted = stream::wanted(&subjects, &applied, config.replicas);
+        let wanted = stream::wanted(&subjects, &applied);
         let info = match stream::ensure(&api, &wanted).await {
             // This server may be cut off from the stream's leader, or there
             // is none at the moment: another one is asked.
@@ -179,29 +194,33 @@ impl JetStreamRelay {
         };
         let unreachable =
             |error: async_nats::SubscribeError| ConnectError::Connect(error.to_string());
-        let live = connection.client.subscribe(subjects.all_live()).await.map_err(unreachable)?;
-        let unstored =
-            connection.client.subscribe(subjects.all_unstored()).await.map_err(unreachable)?;
         let fenced = connection.client.subscribe(subjects.fenced()).await.map_err(unreachable)?;
         let news = connection.client.subscribe(subjects.news()).await.map_err(unreachable)?;
-        // From here on the feed brings all: then what it reaches is read.
+        // Before any place that a client of this gateway will hold.
+        if let Err(error) = room::anchor(&api, &subjects, &info.config, clock.now()).await {
+            tracing::warn!(
+                %error,
+                "the stream takes no anchor: clients may be told of a loss where there is none"
+            );
+        }
+        // The line begins where the stream ends now, and fills what came
+        // before it was there.
         api.barrier().await?;
         let info = api.info(&info.config.name).await?;
         let head = feed::head_of(&api, &info)
             .ok_or_else(|| ApiError::Malformed("a stream without a time".to_owned()))?;
-        let sessions = JetStreamSessions::open(
-            api.clone(),
-            &subjects,
-            config.replicas,
+        let options = SessionsOptions {
+            api: api.clone(),
+            replicas: applied.replicas(),
             max_disconnection,
-            fanout.clone(),
-            clock.clone(),
-            name,
-        )
-        .await?;
+            fanout: fanout.clone(),
+            clock: clock.clone(),
+            metrics: metrics.clone(),
+            gateway: name.clone(),
+        };
+        let sessions = JetStreamSessions::open(&subjects, options).await?;
         let relay = Arc::new(Self {
             stream: subjects.stream(),
-            replicas: config.replicas,
             rules,
             effective: ArcSwap::from_pointee(Effective {
                 rules: applied,
@@ -216,13 +235,15 @@ impl JetStreamRelay {
             tick: tick.unwrap_or(TICK),
             ring: Ring::new(head),
             last: AtomicU64::new(head.sequence),
+            limited: AtomicBool::new(info.config.is_limited()),
+            shed: AtomicU64::new(0),
+            line: Line::new(config, format!("{name}/line"), connection.choice),
+            forbidden: connection.forbidden,
             interests: Interests::default(),
             sessions,
             health: Health::default(),
             skips: Skips::default(),
             parts: Mutex::new(Some(Parts {
-                live,
-                unstored,
                 fenced,
                 news,
                 connected: connection.connected,
@@ -242,18 +263,26 @@ impl JetStreamRelay {
     /// only waits.
     pub async fn run(self: &Arc<Self>, stop: impl Future<Output = ()>) {
         let parts = self.parts.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let Some(Parts { live, unstored, fenced, news, connected, dropped }) = parts else {
+        let Some(Parts { fenced, news, connected, dropped }) = parts else {
             return stop.await;
+        };
+        let mut line = match LineThread::start(self, connected) {
+            Ok(line) => line,
+            Err(error) => {
+                tracing::error!(%error, "the thread that reads from NATS can't be started");
+                return;
+            }
         };
         tokio::select! {
             () = stop => {}
-            () = Follower::new(self, live, connected).run() => {}
-            () = self.serve_interests(unstored) => {}
+            () = line.ended() => tracing::error!("nothing is read from NATS any more: a fault of the gateway"),
             () = self.sessions.run(fenced) => {}
             () = self.count_overruns(dropped) => {}
             () = self.follow_rules(news) => {}
             () = self.follow_cuts() => {}
+            () = self.watch_room() => {}
         }
+        line.stop().await;
         self.sessions.finish().await;
     }
 
@@ -278,6 +307,11 @@ impl JetStreamRelay {
             }
         }
         let first = messages.first().map_or(head.sequence, |first| first.sequence);
+        if first < self.first_kept(&self.api).await? {
+            // It loses its beginning faster than that is read: there may be
+            // gaps in it.
+            return Ok(());
+        }
         self.ring.reset(Position { sequence: first - 1, time: 0, ..head });
         for stored in messages {
             while self.ring.head().sequence + 1 < stored.sequence {
@@ -287,7 +321,8 @@ impl JetStreamRelay {
                 Position { epoch: head.epoch, sequence: stored.sequence, time: stored.time };
             let kept = self.subjects.channel_of(&stored.subject).and_then(|channel| {
                 let rules = &self.effective.load().rules;
-                self.keep(rules, position, channel, stored.headers.as_ref(), &stored.payload)
+                let headers = Headers::Map(stored.headers.as_ref());
+                self.keep(rules, position, channel, headers, &stored.payload)
             });
             self.ring.push(position, kept);
         }
@@ -300,7 +335,7 @@ impl JetStreamRelay {
 
     /// The stream, which is made again if it is gone.
     async fn ensure_stream(&self) -> Result<StreamInfo, ApiError> {
-        let wanted = stream::wanted(&self.subjects, &self.rules.load(), self.replicas);
+        let wanted = stream::wanted(&self.subjects, &self.rules.load());
         match stream::ensure(&self.api, &wanted).await {
             Ok(info) => {
                 self.note_stream(&info);
@@ -313,6 +348,7 @@ impl JetStreamRelay {
 
     /// Leaves the server for another one.
     async fn reconnect(&self) {
+        self.line.leave();
         if let Err(error) = self.api.client().force_reconnect().await {
             tracing::warn!(%error, "another NATS server can't be tried");
         }
@@ -385,11 +421,39 @@ impl Relay for JetStreamRelay {
         &self.sessions
     }
 
+    fn ask<'a>(
+        &'a self,
+        subject: &'a str,
+        question: Bytes,
+    ) -> BoxFuture<'a, Result<Bytes, AskError>> {
+        Box::pin(async move {
+            // The caller's limit is the only one.
+            let request = Request::new().payload(question).timeout(None);
+            let asked = self.api.client().send_request(subject.to_owned(), request);
+            let answer = asked.await.map_err(|error| match error.kind() {
+                RequestErrorKind::NoResponders => AskError::NobodyThere,
+                _ => AskError::Unreachable(error.to_string()),
+            })?;
+            Ok(answer.payload)
+        })
+    }
+
+    fn keep<'a>(&'a self, mark: &'a Mark) -> BoxFuture<'a, Result<(), RelayError>> {
+        Box::pin(async move { self.keep_mark(mark).await.map_err(|error| unavailable(&error)) })
+    }
+
+    fn kept(&self, after: u64) -> BoxFuture<'_, Result<(Vec<Mark>, u64), RelayError>> {
+        Box::pin(async move { self.kept_marks(after).await.map_err(|error| unavailable(&error)) })
+    }
+
     fn status(&self) -> RelayStatus {
         let connected = self.api.is_connected();
         let lag = self.last.load(Ordering::Relaxed).saturating_sub(self.ring.head().sequence);
-        let error =
-            if connected { self.health.error() } else { Some("not connected to NATS".to_owned()) };
+        let error = if connected {
+            self.line.trouble().or_else(|| self.health.error())
+        } else {
+            Some("not connected to NATS".to_owned())
+        };
         RelayStatus {
             kind: "nats",
             connected: connected && error.is_none(),

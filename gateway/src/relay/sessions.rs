@@ -7,7 +7,20 @@ use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 
 use super::RelayError;
+use crate::channel::Channel;
 use crate::offset::Position;
+
+/// How many records of closed sessions a gateway keeps at once: 1,000 clients
+/// that leave each second, over the default `maxDisconnection`; over NATS 700,
+/// since a record stays a minute longer there. Whose record has no room is told
+/// that the session wasn't recovered. (Records of open sessions are as many as
+/// there are open sessions.)
+pub const MAX_CLOSED: usize = 1 << 17;
+
+/// How many bytes those records may hold, with the same end: a client may
+/// close as many sessions as it likes, each with as many long names as
+/// `limits.subscriptions` lets it have.
+pub const MAX_CLOSED_BYTES: usize = 128 << 20;
 
 /// Where session records are kept.
 ///
@@ -73,6 +86,10 @@ pub struct SessionRecord {
     pub namespace: Box<str>,
     /// Whose it is; only the same user gets it back.
     pub user: Option<Box<str>>,
+    /// When it began, in milliseconds since 1970; what is said of a user's
+    /// sessions from before some time is said of it or not.
+    #[serde(default)]
+    pub began: u64,
     /// What it is subscribed to.
     pub subscriptions: Vec<SubscriptionRecord>,
 }
@@ -81,7 +98,7 @@ pub struct SessionRecord {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SubscriptionRecord {
     /// The channel's name.
-    pub channel: Box<str>,
+    pub channel: Channel,
     /// Nothing up to here is owed: where it began, or the offset that the
     /// client subscribed with.
     pub start: Position,

@@ -43,10 +43,13 @@ async fn a_changed_file_is_taken_and_a_bad_one_is_not() {
     reload.look().await;
     assert!(!receiver.has_changed().unwrap(), "nothing has changed yet");
 
-    std::fs::write(&file, "limits: {connections: 7}\nchannels: [{match: a}]\n").unwrap();
+    let text = "limits: {connections: 7}\nchannels: [{match: a}]\nrelay: {historyBytes: 3000000, replicas: 3}\n";
+    std::fs::write(&file, text).unwrap();
     reload.look().await;
     assert_eq!(receiver.borrow().limits.connections, 7);
     assert_eq!(receiver.borrow().channels.len(), 1);
+    assert_eq!(receiver.borrow().relay.history_bytes, Some(3_000_000));
+    assert_eq!(receiver.borrow().relay.replicas, 3);
     assert_eq!(count(&metrics, "applied"), 1);
 
     for bad in ["limits: {conections: 9}\n", "limits: [", "limits: {batch: 0}"] {

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::StartError;
 use crate::admin::Readiness;
 use crate::metrics::Metrics;
-use crate::relay::embedded::Clock;
+use crate::relay::embedded::{Clock, EmbeddedOptions};
 use crate::relay::jetstream::{ConnectError, JetStreamOptions, JetStreamRelay};
 use crate::relay::{EmbeddedRelay, Fanout, Relay};
 use crate::rules::SharedRules;
@@ -109,8 +109,14 @@ impl Opening {
             Recovery::On { max_disconnection } => Some(max_disconnection),
         };
         if config.relay.is_memory() {
-            let RelayParts { rules, fanout, .. } = parts;
-            return Ok(Self::Embedded(EmbeddedRelay::new(rules, fanout, max_disconnection)));
+            let RelayParts { rules, fanout, metrics, .. } = parts;
+            return Ok(Self::Embedded(EmbeddedRelay::new(EmbeddedOptions {
+                rules,
+                fanout,
+                max_disconnection,
+                metrics,
+                clock: Clock::system(),
+            })));
         }
         let config = config.relay.clone();
         let (sender, reached) = oneshot::channel();

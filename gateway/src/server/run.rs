@@ -65,6 +65,8 @@ impl ShardParts {
         tasks.spawn_local(until(ended.clone(), async move {
             inner.timers.run(|| inner.panicked("a timer")).await;
         }));
+        let inner = shard.clone();
+        tasks.spawn_local(until(ended.clone(), async move { inner.forget_left().await }));
         http::accept(&shard, listener, stop).await;
         end(&shard).await;
     }
@@ -80,7 +82,7 @@ async fn until(stop: CancellationToken, work: impl Future<Output = ()>) {
 
 /// Closes what is still open.
 async fn end(shard: &Rc<Shard>) {
-    let engines: Vec<_> = shard.engines.borrow().values().cloned().collect();
+    let engines = shard.engines.borrow().all();
     for engine in engines {
         engine.close(CloseReason::Drain);
     }

@@ -3,12 +3,12 @@
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::Instant;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
-use gateway_config::Config;
+use gateway_config::{Config, Recovery};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -16,15 +16,18 @@ use super::relay::{Chosen, Opening, RelayParts};
 use super::{AppFactory, CONTROL_QUEUE, Drain, FEED_QUEUE, Options, Running, StartError};
 use super::{peer, rules_of, run, shard_count};
 use crate::admin::{self, AdminState, AdminToken, NatsStatus, Readiness, Status, StatusSource};
-use crate::api::{self, ApiState};
-use crate::auth::{Access, ApiKeys, Authenticator};
+use crate::api;
+use crate::auth::{Access, ApiKeys, Authenticator, Callouts, Revocations};
 use crate::cluster::{self, Cluster, ClusterKeys, ClusterOptions, ClusterParts, PeerTls};
+use crate::door::{Door, files};
 use crate::metrics::Metrics;
 use crate::relay::{Fanout, FeedItem};
 use crate::reload::config_hash;
 use crate::rules::SharedRules;
 use crate::session::sid::GatewayId;
 use crate::shard::{Control, Shards, Shared};
+use crate::tls::ListenerTls;
+use crate::transport::address::Proxies;
 use crate::transport::http;
 use crate::upstream::Upstream;
 
@@ -58,6 +61,7 @@ struct Parts {
     gateway: GatewayId,
     keys: ClusterKeys,
     tls: Option<Arc<PeerTls>>,
+    client_tls: Option<Arc<ListenerTls>>,
     auth: Arc<Authenticator>,
     rules: SharedRules,
     fanout: Fanout,
@@ -87,7 +91,10 @@ impl Starting {
             .first()
             .ok_or(std::io::ErrorKind::AddrNotAvailable.into())
             .and_then(TcpListener::local_addr)?;
-        let api = api::ApiServer::bind(&config.api.listen)?;
+        let metrics = Metrics::default();
+        let client_tls = listener_tls("client.tls", config.client.tls.as_ref(), &config, &metrics)?;
+        let api_tls = listener_tls("api.tls", config.api.tls.as_ref(), &config, &metrics)?;
+        let api = api::ApiServer::bind(&config.api.listen)?.with_tls(api_tls, metrics.clone());
         let peer = if config.relay.is_memory() {
             peer::Bound::default()
         } else {
@@ -101,13 +108,14 @@ impl Starting {
         let config = Arc::new(config);
         let rules = rules_of(&config).shared();
         let gateway = GatewayId::random()?;
-        let metrics = Metrics::default();
         let fanout = Fanout::new(feeds, metrics.publications_received.clone());
         let stop = CancellationToken::new();
         let readiness = Arc::new(Readiness::new("starting"));
         let trouble = Arc::new(ArcSwapOption::empty());
         let hash = Arc::new(ArcSwap::from_pointee(config_hash(&config)));
         let drain: Arc<Drain> = Arc::default();
+        let revocations = Arc::new(Revocations::new(metrics.revocations.clone()));
+        let callouts = Callouts::new(&config, &gateway.to_string(), metrics.clone());
         let parts = Parts {
             client,
             listeners,
@@ -120,7 +128,8 @@ impl Starting {
             gateway,
             keys: cluster::keys(&config.peer, &config.relay.prefix)?,
             tls: peer_tls(&config, &metrics)?,
-            auth: Arc::new(Authenticator::new(&config.auth)?),
+            client_tls,
+            auth: Arc::new(Authenticator::new(&config.auth, revocations, callouts)?),
             rules: rules.clone(),
             fanout: fanout.clone(),
             metrics: metrics.clone(),
@@ -216,21 +225,24 @@ impl Starting {
         let Relay::Reached(relay) = relay else {
             return Err(std::io::Error::other("the relay isn't there yet").into());
         };
+        parts.auth.callouts().open(relay.relay());
         let cluster = Cluster::new(ClusterOptions {
             gateway: parts.gateway,
             keys: &parts.keys,
             prefix: &config.relay.prefix,
             shards: parts.shards.clone(),
+            auth: parts.auth.clone(),
             metrics: parts.metrics.clone(),
             tls: parts.tls,
             stop: stop.clone(),
         });
+        let limits = Arc::new(ArcSwap::from_pointee(config.limits.clone()));
         let shared = Arc::new(Shared {
             namespaces: config.socketio.namespaces.iter().map(|n| n.as_str().into()).collect(),
             gateway: parts.gateway,
             sid_key: parts.keys.sid,
             access: Access::new(parts.rules.clone(), parts.auth.has_issuer()),
-            limits: Arc::new(ArcSwap::from_pointee(config.limits.clone())),
+            limits: limits.clone(),
             rules: parts.rules,
             auth: parts.auth,
             relay: relay.relay(),
@@ -239,9 +251,14 @@ impl Starting {
             upstream: parts.upstream,
             shards: parts.shards,
             cluster,
-            accepting: AtomicBool::new(true),
+            door: Door::new(
+                limits.clone(),
+                parts.metrics.clone(),
+                files::room(config.limits.connections),
+            ),
             leaving: CancellationToken::new(),
-            connections: AtomicUsize::new(0),
+            tls: parts.client_tls,
+            proxies: Proxies::new(&config.client),
             config: config.clone(),
         });
         let mut running = Running {
@@ -250,6 +267,7 @@ impl Starting {
             admin: self.admin,
             peer: parts.peer.local,
             peer_tls: shared.cluster.tls.is_some(),
+            api_tls: parts.api.tls().cloned(),
             metrics: parts.metrics,
             relay,
             keys: Arc::new(ArcSwap::from_pointee(parts.api_keys)),
@@ -276,19 +294,9 @@ impl Starting {
             };
             running.threads.push(part.spawn()?);
         }
-        let router = api::router(ApiState {
-            relay: shared.relay.clone(),
-            cluster: shared.cluster.clone(),
-            rules: shared.rules.clone(),
-            keys: running.keys.clone(),
-            limits: running.limits.clone(),
-            metrics: running.metrics.clone(),
-            status: status.clone(),
-            local_only: running.api.ip().is_loopback(),
-            client_port: running.client.port(),
-        });
+        let service = api::ApiService::new(api_parts(&running, status.clone()).into());
         let limits = (&config.limits).into();
-        running.threads.push(parts.api.spawn("api", router, limits, stop.clone())?);
+        running.threads.push(parts.api.spawn("api", service, limits, stop.clone())?);
         // Ready when the other gateways are known; alone, at once.
         if config.relay.is_memory() {
             readiness.set_ready();
@@ -308,10 +316,50 @@ impl Starting {
     }
 }
 
+/// What the API works with.
+fn api_parts(running: &Running, status: StatusSource) -> api::ApiParts {
+    let shared = &running.shared;
+    api::ApiParts {
+        relay: shared.relay.clone(),
+        cluster: shared.cluster.clone(),
+        rules: shared.rules.clone(),
+        keys: running.keys.clone(),
+        auth: shared.auth.clone(),
+        forgotten_after: forgotten_after(&running.config),
+        limits: running.limits.clone(),
+        metrics: running.metrics.clone(),
+        status,
+        local_only: running.api.ip().is_loopback(),
+        client_port: running.client.port(),
+    }
+}
+
+/// After so many milliseconds no gateway gives back a session that was away
+/// since, whatever its clock says.
+fn forgotten_after(config: &Config) -> Option<u64> {
+    const CLOCKS: u64 = 60_000;
+    match config.socketio.recovery {
+        Recovery::Off => None,
+        Recovery::On { max_disconnection } => Some(max_disconnection.as_millis() + CLOCKS),
+    }
+}
+
 fn peer_tls(config: &Config, metrics: &Metrics) -> Result<Option<Arc<PeerTls>>, StartError> {
     let tls = config.peer.tls.as_ref().filter(|_| !config.relay.is_memory());
     let tls = tls.map(|tls| PeerTls::open(tls, metrics.clone())).transpose()?;
     Ok(tls.map(Arc::new))
+}
+
+fn listener_tls(
+    section: &'static str,
+    tls: Option<&gateway_config::ListenerTls>,
+    config: &Config,
+    metrics: &Metrics,
+) -> Result<Option<Arc<ListenerTls>>, StartError> {
+    let timeout = config.limits.handshake_timeout.get();
+    let tls = tls.filter(|tls| tls.is_set());
+    let tls = tls.map(|tls| ListenerTls::open(section, tls, timeout, metrics.clone()));
+    Ok(tls.transpose()?.map(Arc::new))
 }
 
 fn admin_token(config: &Config, metrics: &Metrics) -> Result<Option<Arc<AdminToken>>, StartError> {
@@ -374,13 +422,13 @@ fn status(
     Arc::new(move || {
         let relay = shared.relay.status();
         let draining = drain.draining.load(Ordering::Relaxed);
-        let open = shared.connections.load(Ordering::Relaxed) as u64;
+        let open = shared.door.open() as u64;
         Status {
             id: id.clone(),
             version: env!("CARGO_PKG_VERSION").into(),
             uptime: began.elapsed().as_secs(),
             connections: open,
-            accepting: shared.accepting.load(Ordering::Relaxed),
+            accepting: shared.door.is_accepting(),
             draining,
             drain_remaining: draining.then_some(open),
             config_hash: hash.load().as_str().into(),

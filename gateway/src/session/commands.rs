@@ -12,7 +12,7 @@ use super::Session;
 use super::history::History;
 use super::subscribe::{Pending, SubscribeRequest, Subscribed};
 use crate::channel::Channel;
-use crate::error::{Error, ErrorCode};
+use crate::error::{Error, ErrorCode, form};
 use crate::offset::Offset;
 use crate::protocol::json::Order;
 use crate::protocol::socketio::Event;
@@ -259,7 +259,8 @@ fn first<T: DeserializeOwned>(args: &Args) -> Result<T, Error> {
 
 #[allow(clippy::needless_pass_by_value)] // The form that `map_err` takes.
 fn bad_request(error: serde_json::Error) -> Error {
-    Error::new(ErrorCode::BadRequest, format!("the command's argument is not of its form: {error}"))
+    let words = form(&error);
+    Error::new(ErrorCode::BadRequest, format!("the command's argument is not of its form: {words}"))
 }
 
 // === impl Session ===

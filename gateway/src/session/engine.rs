@@ -3,6 +3,7 @@
 //! `socket.ts`, `transports/polling.ts`) and the protocol's revision 4.
 
 use std::cell::{Cell, OnceCell, RefCell};
+use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
 use std::rc::{Rc, Weak};
 
@@ -13,12 +14,15 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::sid::{NoRandomness, SidParts};
+use crate::door::Place;
 use crate::hub::{CloseReason, Outbox};
 use crate::protocol::engineio::{self, Handshake, Message, Packet, Wire};
 use crate::protocol::websocket;
+use crate::shard::Shard;
+use crate::shard::table::Named;
 use crate::shard::timers::{Timed, Timer, TimerKey};
 use crate::shard::turn::Turn;
-use crate::shard::{Place, Shard};
+use crate::transport::socket::Socket;
 
 /// How long a close waits for the poll that fetches it (engine.io
 /// `polling.ts`, `closeTimeout`).
@@ -33,18 +37,33 @@ pub struct Engine {
     shard: Rc<Shard>,
     session: OnceCell<Rc<dyn EngineSession>>,
     state: RefCell<State>,
-    /// The client's WebSocket-to-be, until the upgrade is complete.
-    probe: RefCell<Option<Rc<Outbox>>>,
+    /// An upgrade that is under way.
+    upgrade: RefCell<Option<Box<Upgrade>>>,
     heartbeat: Cell<Option<TimerKey>>,
-    upgrade_timer: Cell<Option<TimerKey>>,
+    /// Where its latest request came from: a client may move.
+    address: Cell<IpAddr>,
     /// Given back when it is over, whoever still holds the engine.
     place: Cell<Option<Place>>,
+}
+
+/// From polling to a WebSocket.
+struct Upgrade {
+    /// The client's WebSocket-to-be.
+    probe: Rc<Outbox>,
+    /// When it is given up.
+    timer: TimerKey,
 }
 
 /// Who speaks over an Engine.IO session.
 pub trait EngineSession {
     /// A message came. The next one waits until this one is done.
     fn message(&self, message: Inbound) -> LocalBoxFuture<'_, ()>;
+
+    /// So many bytes came that are no message: a ping, or the answer to one.
+    /// False: they are more than the client may send.
+    fn weighs(&self, _bytes: usize) -> bool {
+        true
+    }
 
     /// The session is over. Called once.
     fn closed(&self, reason: CloseReason);
@@ -60,7 +79,7 @@ pub trait EngineApp {
 #[derive(Clone, Debug, Default)]
 pub struct Opening {
     /// `?token=` or the bearer of `Authorization`.
-    pub token: Option<String>,
+    pub token: Option<Box<str>>,
     /// False: `?recovery=0`.
     pub recovery: bool,
 }
@@ -139,7 +158,7 @@ impl Engine {
         shard: &Rc<Shard>,
         app: &dyn EngineApp,
         opening: &Opening,
-        place: Place,
+        (place, address): (Place, IpAddr),
         websocket: bool,
     ) -> Result<Rc<Self>, NoRandomness> {
         let parts = SidParts { gateway: shard.shared.gateway, shard: shard.index };
@@ -158,16 +177,16 @@ impl Engine {
                 awaiting_pong: false,
                 deadline: now + shard.shared.config.socketio.ping_interval.get(),
             }),
-            probe: RefCell::new(None),
+            upgrade: RefCell::new(None),
             heartbeat: Cell::new(None),
-            upgrade_timer: Cell::new(None),
+            address: Cell::new(address),
             place: Cell::new(Some(place)),
         });
-        shard.engines.borrow_mut().insert(engine.sid.clone(), engine.clone());
+        shard.engines.borrow_mut().insert(engine.clone());
         engine.schedule_heartbeat();
         // It was just made: nobody has set it.
         let _ = engine.session.set(app.open(&engine, opening));
-        shard.opened(engine.labels());
+        shard.opened(engine.labels(), address);
         Ok(engine)
     }
 
@@ -189,10 +208,25 @@ impl Engine {
         self.state.borrow().phase == Phase::Closed
     }
 
+    /// Where its client is.
+    pub fn address(&self) -> IpAddr {
+        self.address.get()
+    }
+
+    /// A request came from there, here or at another gateway.
+    fn seen(&self, from: IpAddr) {
+        let before = self.address.get();
+        if before != from && !from.is_unspecified() {
+            self.address.set(from);
+            tracing::debug!(address = %from, %before, "a client moved");
+        }
+    }
+
     // --- polling ---
 
     /// A poll: waits for something to send. Dropping it closes the session.
-    pub async fn poll(self: &Rc<Self>) -> PollResponse {
+    pub async fn poll(self: &Rc<Self>, from: IpAddr) -> PollResponse {
+        self.seen(from);
         self.check_heartbeat();
         let (sender, receiver) = oneshot::channel();
         {
@@ -235,8 +269,10 @@ impl Engine {
     /// A data request: hands its packets on, one after the other.
     pub async fn post(
         self: &Rc<Self>,
+        from: IpAddr,
         body: impl Future<Output = Result<Bytes, BodyError>>,
     ) -> PollResponse {
+        self.seen(from);
         self.check_heartbeat();
         {
             let mut state = self.state.borrow_mut();
@@ -262,7 +298,7 @@ impl Engine {
                 return PollResponse::error(3);
             }
         };
-        let mut turn = Turn::begin();
+        let mut turn = Turn::begin(&self.shard);
         for packet in engineio::packets(body) {
             turn.pass().await;
             let Ok(packet) = packet else {
@@ -282,21 +318,23 @@ impl Engine {
     // --- upgrade ---
 
     /// A WebSocket came for this session. `None`: it can't have it.
-    pub fn begin_upgrade(self: &Rc<Self>) -> Option<Rc<Outbox>> {
+    pub fn begin_upgrade(self: &Rc<Self>, from: IpAddr) -> Option<Rc<Outbox>> {
+        self.seen(from);
         {
             let state = self.state.borrow();
             let free = state.phase == Phase::Open
                 && state.transport == Transport::Polling
-                && self.probe.borrow().is_none();
+                && self.upgrade.borrow().is_none();
             if !free {
                 return None;
             }
         }
         let probe = Outbox::new(self.shard.outbox_limits());
-        *self.probe.borrow_mut() = Some(probe.clone());
         let timeout = self.shard.shared.config.socketio.upgrade_timeout.get();
         let owner: Weak<dyn Timed> = self.weak();
-        self.upgrade_timer.set(Some(self.shard.timers.set_after(owner, Timer::Upgrade, timeout)));
+        let timer = self.shard.timers.set_after(owner, Timer::Upgrade, timeout);
+        let upgrade = Upgrade { probe: probe.clone(), timer };
+        *self.upgrade.borrow_mut() = Some(Box::new(upgrade));
         Some(probe)
     }
 
@@ -314,9 +352,7 @@ impl Engine {
                 false
             }
             // A second upgrade at once, or one given up: its frame is on the way.
-            Packet::Upgrade => {
-                self.probe.borrow().as_ref().is_some_and(|other| Rc::ptr_eq(other, probe))
-            }
+            Packet::Upgrade => self.is_probe(probe),
             _ => {
                 probe.finish(Some(closing_frame()), CloseReason::ParseError);
                 false
@@ -326,7 +362,7 @@ impl Engine {
 
     /// The upgrade is complete: from now on everything goes over the
     /// WebSocket.
-    pub fn complete_upgrade(&self, stream: Rc<tokio::net::TcpStream>) {
+    pub fn complete_upgrade(&self, stream: Rc<Socket>) {
         self.leave_probe();
         let old = self.labels();
         self.outbox.answer_poll(&Wire::text(&[b"6"]));
@@ -341,17 +377,20 @@ impl Engine {
     /// The WebSocket-to-be is gone; polling goes on. One that was given up
     /// before goes late, when another may be on its way: that one stays.
     pub fn end_probe(&self, probe: &Rc<Outbox>) {
-        let current = self.probe.borrow().as_ref().is_some_and(|other| Rc::ptr_eq(other, probe));
-        if current {
+        if self.is_probe(probe) {
             self.leave_probe();
         }
     }
 
+    /// Whether this is the one that is to carry the session.
+    fn is_probe(&self, probe: &Rc<Outbox>) -> bool {
+        self.upgrade.borrow().as_ref().is_some_and(|upgrade| Rc::ptr_eq(&upgrade.probe, probe))
+    }
+
     fn leave_probe(&self) {
-        self.probe.borrow_mut().take();
         self.state.borrow_mut().probed = false;
-        if let Some(key) = self.upgrade_timer.take() {
-            self.shard.timers.remove(&key);
+        if let Some(upgrade) = self.upgrade.borrow_mut().take() {
+            self.shard.timers.remove(&upgrade.timer);
         }
     }
 
@@ -364,6 +403,11 @@ impl Engine {
         }
         match packet {
             Packet::Pong(_) => {
+                // Too many that nobody asked for are a reason to go, and none
+                // to be taken for dead.
+                if !self.state.borrow().awaiting_pong {
+                    self.weighs(1);
+                }
                 let mut state = self.state.borrow_mut();
                 state.awaiting_pong = false;
                 state.deadline =
@@ -379,8 +423,16 @@ impl Engine {
             }
             // Only the server pings in revision 4.
             Packet::Ping(_) => self.abort(CloseReason::TransportError),
-            Packet::Open(_) | Packet::Upgrade | Packet::Noop => {}
+            Packet::Open(_) | Packet::Upgrade | Packet::Noop => {
+                self.weighs(1);
+            }
         }
+    }
+
+    /// So many bytes came that are no message. False: the client sends more
+    /// than it may.
+    pub fn weighs(&self, bytes: usize) -> bool {
+        self.session.get().is_none_or(|session| session.weighs(bytes))
     }
 
     async fn deliver(self: &Rc<Self>, message: Inbound) {
@@ -438,11 +490,13 @@ impl Engine {
             }
             state.phase = Phase::Closed;
         }
-        for key in [self.heartbeat.take(), self.upgrade_timer.take()].into_iter().flatten() {
+        if let Some(key) = self.heartbeat.take() {
             self.shard.timers.remove(&key);
         }
-        if let Some(probe) = self.probe.borrow_mut().take() {
-            probe.finish(Some(closing_frame()), reason);
+        let upgrade = self.upgrade.borrow_mut().take();
+        if let Some(upgrade) = upgrade {
+            self.shard.timers.remove(&upgrade.timer);
+            upgrade.probe.finish(Some(closing_frame()), reason);
         }
         self.outbox.end(reason);
         self.outbox.detach();
@@ -532,14 +586,20 @@ impl Engine {
     }
 }
 
+impl Named for Engine {
+    fn name(&self) -> &str {
+        &self.sid
+    }
+}
+
 impl Timed for Engine {
     fn due(self: Rc<Self>, timer: Timer) {
         match timer {
             Timer::Heartbeat => self.beat(),
             Timer::Upgrade => {
-                self.upgrade_timer.set(None);
-                if let Some(probe) = self.probe.borrow_mut().take() {
-                    probe.finish(Some(closing_frame()), CloseReason::ForcedClose);
+                let upgrade = self.upgrade.borrow_mut().take();
+                if let Some(upgrade) = upgrade {
+                    upgrade.probe.finish(Some(closing_frame()), CloseReason::ForcedClose);
                 }
                 self.state.borrow_mut().probed = false;
             }

@@ -1,6 +1,7 @@
 //! A Server-Sent Events stream on `/sse`.
 
 use std::cell::Cell;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::rc::{Rc, Weak};
 use std::task::{Context, Poll};
@@ -12,14 +13,15 @@ use super::recovery::Resume;
 use super::{NewSession, Session, Unannounced};
 use crate::auth::Identity;
 use crate::channel::Channel;
+use crate::door::Place;
 use crate::error::{Error, ErrorCode};
 use crate::hub::{CloseReason, Form, Outbox, Protocol};
 use crate::offset::Offset;
 use crate::protocol::engineio::{Message, Wire};
 use crate::protocol::sse;
 use crate::session::sid::random_id;
+use crate::shard::Shard;
 use crate::shard::timers::{Timed, Timer, TimerKey};
-use crate::shard::{Place, Shard};
 
 /// What a stream's request says.
 #[derive(Clone, Debug, Default)]
@@ -45,7 +47,10 @@ struct Stream {
     heartbeat: Cell<Option<TimerKey>>,
     /// Its place in the shard's list.
     registration: usize,
-    _place: Place,
+    /// Given back with it.
+    // Its end is what counts.
+    #[allow(dead_code)]
+    place: Place,
 }
 
 /// Metric labels.
@@ -58,7 +63,7 @@ impl StreamBody {
         shard: &Rc<Shard>,
         identity: std::sync::Arc<Identity>,
         request: &StreamRequest,
-        place: Place,
+        (place, address): (Place, IpAddr),
     ) -> Result<Self, Error> {
         if request.channels.is_empty() {
             return Err(Error::new(
@@ -67,6 +72,7 @@ impl StreamBody {
             )
             .field("channel"));
         }
+        let user_place = shard.shared.door.user(&identity)?;
         let outbox = Outbox::new(shard.outbox_limits());
         outbox.attach_stream();
         let form = Form { protocol: Protocol::Sse, namespace: 0, meta: false, recoverable: false };
@@ -74,16 +80,16 @@ impl StreamBody {
             shard,
             NewSession {
                 id: random_id()?,
-                namespace: "/".into(),
+                namespace: arcstr::literal!("/"),
                 identity,
+                user_place,
                 form,
                 outbox: outbox.clone(),
                 engine: Weak::new(),
             },
         );
         let unannounced = Unannounced::new(&session);
-        begin(&session, &outbox, request).await?;
-        unannounced.announced();
+        begin(&session, unannounced, &outbox, request).await?;
         let registration = shard.others.borrow_mut().insert((outbox.clone(), None));
         let stream = Rc::new(Stream {
             shard: shard.clone(),
@@ -91,10 +97,10 @@ impl StreamBody {
             outbox,
             session,
             heartbeat: Cell::new(None),
-            _place: place,
+            place,
         });
         stream.schedule();
-        shard.opened(LABELS);
+        shard.opened(LABELS, address);
         Ok(Self { stream })
     }
 }
@@ -102,6 +108,7 @@ impl StreamBody {
 /// Subscribes, then sends what was missed, then lets live ones follow.
 async fn begin(
     session: &Rc<Session>,
+    unannounced: Unannounced,
     outbox: &Rc<Outbox>,
     request: &StreamRequest,
 ) -> Result<(), Error> {
@@ -129,6 +136,7 @@ async fn begin(
         outbox.queue(&Message::One(Wire::raw(sse::notice("push:recovered", &notice))));
     }
     pending.replay(replayed);
+    unannounced.announced();
     pending.settle();
     Ok(())
 }

@@ -40,7 +40,10 @@ pub struct History {
 impl Session {
     /// Reads a channel's history for the client.
     pub async fn history(&self, name: &str, mut query: HistoryQuery) -> Result<History, Error> {
-        query.channel = self.check(name, Action::History)?;
+        let checked = self.check(name, Action::History).await;
+        query.channel = checked.inspect_err(|error| {
+            self.tell("reads history", Some(name), Err(error));
+        })?;
         query.limit = query.limit.clamp(1, LIMIT);
         let page = self.shard.shared.relay.history(query).await?;
         // An answer that the outbox can't hold would look like a slow client.

@@ -1,6 +1,7 @@
 //! A plain WebSocket on `/ws`: JSON text frames.
 
 use std::cell::{Cell, OnceCell, RefCell};
+use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
 use std::rc::{Rc, Weak};
 
@@ -8,18 +9,21 @@ use futures_util::FutureExt as _;
 use tokio::time::Instant;
 
 use super::commands::{HistoryForm, presence_unavailable};
+use super::meter::{Meter, Weighed};
 use super::sid::random_id;
 use super::subscribe::SubscribeRequest;
 use super::{NewSession, Session, Unannounced};
+use crate::auth::Newcomer;
 use crate::channel::Channel;
+use crate::door::Place;
 use crate::error::{Error, ErrorCode};
 use crate::hub::{CloseReason, Form, Outbox, Protocol};
 use crate::protocol::engineio::{Message, Wire};
 use crate::protocol::json::{self, Command, Request};
 use crate::protocol::websocket;
 use crate::publication::{DEFAULT_EVENT, NewPublication, Value};
+use crate::shard::Shard;
 use crate::shard::timers::{Timed, Timer, TimerKey};
-use crate::shard::{Place, Shard};
 
 /// One client.
 pub struct Plain {
@@ -35,7 +39,8 @@ pub struct Plain {
     /// Its place in the shard's list.
     registration: Cell<Option<usize>>,
     place: Cell<Option<Place>>,
-    alive: Cell<bool>,
+    /// What it may send, if that is limited.
+    meter: Option<Box<Meter>>,
     awaiting: Cell<bool>,
 }
 
@@ -43,7 +48,11 @@ pub struct Plain {
 
 impl Plain {
     /// A client whose request carried a token, or none.
-    pub fn open(shard: &Rc<Shard>, token: Option<String>, place: Place) -> Rc<Self> {
+    pub fn open(
+        shard: &Rc<Shard>,
+        token: Option<String>,
+        (place, address): (Place, IpAddr),
+    ) -> Rc<Self> {
         let plain = Rc::new(Self {
             outbox: Outbox::new(shard.outbox_limits()),
             shard: shard.clone(),
@@ -53,7 +62,7 @@ impl Plain {
             connect_timer: Cell::new(None),
             registration: Cell::new(None),
             place: Cell::new(Some(place)),
-            alive: Cell::new(true),
+            meter: shard.meter(),
             awaiting: Cell::new(false),
         });
         plain.schedule();
@@ -65,7 +74,7 @@ impl Plain {
         let last = Wire::raw(websocket::close(1012, "drain"));
         let registered = (plain.outbox.clone(), Some(last));
         plain.registration.set(Some(shard.others.borrow_mut().insert(registered)));
-        shard.opened(LABELS);
+        shard.opened(LABELS, address);
         plain
     }
 
@@ -97,7 +106,11 @@ impl Plain {
     }
 
     async fn handle(self: &Rc<Self>, message: websocket::Message) {
-        self.alive.set(true);
+        let asked = self.awaiting.get() && matches!(message, websocket::Message::Pong(_));
+        self.heard();
+        if !asked && self.is_too_much(&message) {
+            return;
+        }
         match message {
             websocket::Message::Text(text) => self.request(&text).await,
             websocket::Message::Binary(_) => {
@@ -108,6 +121,35 @@ impl Plain {
             websocket::Message::Pong(_) => {}
             websocket::Message::Close(_) => self.close(1000, CloseReason::TransportClose),
         }
+    }
+
+    /// Whether a message is more than the client may send: it is told.
+    fn is_too_much(&self, message: &websocket::Message) -> bool {
+        let Some(meter) = &self.meter else { return false };
+        let (length, text) = match message {
+            websocket::Message::Text(text) => (text.len(), Some(text)),
+            websocket::Message::Binary(data)
+            | websocket::Message::Ping(data)
+            | websocket::Message::Pong(data) => (data.len(), None),
+            websocket::Message::Close(_) => return false,
+        };
+        let (limit, abuse) = match meter.message(length) {
+            Weighed::Good => return false,
+            Weighed::Refused(limit) => (limit, false),
+            Weighed::Abuse(limit) => (limit, true),
+        };
+        let error = self.shard.limited(limit);
+        if let Some(text) = text {
+            let id = match json::parse(text) {
+                Ok(Request { id, .. }) | Err((id, _)) => id,
+            };
+            self.fail(id.as_ref(), &error);
+        }
+        if abuse {
+            let last = Wire::raw(close_frame(error.code));
+            self.outbox.finish(Some(last), CloseReason::RateLimited);
+        }
+        true
     }
 
     async fn request(self: &Rc<Self>, text: &[u8]) {
@@ -165,7 +207,8 @@ impl Plain {
 
     /// The client is who its token says. False: it is refused, and told.
     pub async fn connect(self: &Rc<Self>, token: Option<String>) -> bool {
-        let identity = match self.shard.shared.auth.authenticate(token.as_deref()).await {
+        let newcomer = Newcomer { token: token.as_deref(), protocol: "websocket", namespace: "/" };
+        let identity = match self.shard.shared.auth.authenticate(newcomer).await {
             Ok(identity) => identity,
             Err(error) => return self.refuse(&error),
         };
@@ -176,24 +219,33 @@ impl Plain {
         let form =
             Form { protocol: Protocol::Websocket, namespace: 0, meta: false, recoverable: false };
         let outbox = self.outbox.clone();
-        let new =
-            NewSession { id, namespace: "/".into(), identity, form, outbox, engine: Weak::new() };
+        let user_place = match self.shard.shared.door.user(&identity) {
+            Ok(place) => place,
+            Err(error) => return self.refuse(&error),
+        };
+        let new = NewSession {
+            id,
+            namespace: arcstr::literal!("/"),
+            identity,
+            user_place,
+            form,
+            outbox,
+            engine: Weak::new(),
+        };
         let session = Session::new(&self.shard, new);
         let unannounced = Unannounced::new(&session);
-        let joined = match session.join_all().await {
+        match session.join_all().await {
             Ok(pending) => {
+                unannounced.announced();
                 pending.settle();
-                Ok(())
             }
-            Err(error) => Err(error),
-        };
-        if let Err(error) = joined {
-            session.end(true);
-            return self.refuse(&error);
+            Err(error) => {
+                session.end(true);
+                return self.refuse(&error);
+            }
         }
         // Only `connect` sets it, and one message is handled at a time.
         let _ = self.session.set(session);
-        unannounced.announced();
         true
     }
 
@@ -262,6 +314,17 @@ impl Plain {
         drop(self.place.take());
     }
 
+    /// The client is there: the next ping comes an interval after its answer,
+    /// as with Socket.IO.
+    fn heard(self: &Rc<Self>) {
+        if self.awaiting.replace(false) {
+            if let Some(key) = self.heartbeat.take() {
+                self.shard.timers.remove(&key);
+            }
+            self.schedule();
+        }
+    }
+
     /// Pings as often as the Socket.IO settings say; any message counts as
     /// an answer.
     fn schedule(self: &Rc<Self>) {
@@ -290,17 +353,11 @@ impl Timed for Plain {
         if self.outbox.ended().is_some() {
             return;
         }
-        let alive = self.alive.replace(false);
-        if self.awaiting.get() && !alive {
+        if self.awaiting.replace(true) {
             self.outbox.end(CloseReason::PingTimeout);
             return;
         }
-        if self.awaiting.get() {
-            self.awaiting.set(false);
-        } else {
-            self.awaiting.set(true);
-            self.send(Wire::raw(websocket::ping()));
-        }
+        self.send(Wire::raw(websocket::ping()));
         self.schedule();
     }
 }

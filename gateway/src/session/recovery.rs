@@ -7,10 +7,11 @@ use std::sync::Arc;
 use super::sid::random_id;
 use super::subscribe::Pending;
 use super::{Origin, Session};
-use crate::auth::Action;
+use crate::auth::{Action, Identity};
 use crate::channel::Channel;
 use crate::error::Error;
-use crate::hub::encode::encode_replayed;
+use crate::hub::Later;
+use crate::hub::encode::replayed_later;
 use crate::metrics::OutcomeLabel;
 use crate::offset::{Offset, Position};
 use crate::protocol::engineio::Message;
@@ -63,6 +64,11 @@ impl Session {
         let sessions = shard.shared.relay.sessions();
         match sessions.claim(&request.pid).await? {
             Claim::Granted(record, owner) => {
+                let revocations = shard.shared.auth.revocations();
+                if revocations.forgets(record.user.as_deref(), record.began) {
+                    sessions.delete(&request.pid.as_str().into(), owner);
+                    return Ok(None);
+                }
                 let same = &*record.namespace == namespace && record.user.as_deref() == user;
                 if !same {
                     // Nobody holds it now: from here its time runs.
@@ -76,8 +82,8 @@ impl Session {
     }
 
     /// The session owns a record from now on.
-    pub fn own(&self, ownership: Ownership) {
-        self.shard.pids.borrow_mut().insert(ownership.pid.clone(), self.id.clone());
+    pub fn own(self: &Rc<Self>, ownership: Ownership) {
+        self.shard.pids.borrow_mut().insert(ownership.pid.clone(), self.clone());
         *self.recovery.borrow_mut() = Some(ownership);
     }
 
@@ -95,8 +101,9 @@ impl Session {
     /// user's channel, the token's `join`.
     pub async fn join_all(self: &Rc<Self>) -> Result<Pending<'_>, Error> {
         let channels = self.connect_channels();
+        let mut joined = Vec::with_capacity(channels.len());
         for channel in &channels {
-            self.shard.join(channel).await?;
+            joined.push(self.shard.join(channel).await?);
         }
         let pending = Pending::new(self);
         for channel in &channels {
@@ -113,7 +120,11 @@ impl Session {
 
     /// The channels of [`Session::join_all`].
     pub(super) fn connect_channels(&self) -> Vec<Channel> {
-        let identity = self.identity();
+        self.channels_of(&self.identity())
+    }
+
+    /// The channels that every session of an identity has.
+    pub(super) fn channels_of(&self, identity: &Identity) -> Vec<Channel> {
         let mut channels = vec![Channel::all()];
         channels.extend(identity.user.as_deref().and_then(|user| Channel::user(user).ok()));
         channels.extend(
@@ -137,13 +148,17 @@ impl Session {
         let mut channels = self.connect_channels();
         let connect = channels.len();
         for name in names {
-            let channel = self.check(name, Action::Subscribe)?;
+            let checked = self.check(name, Action::Subscribe).await;
+            let outcome = checked.as_ref().map(drop);
+            self.tell("subscribes", Some(name), outcome);
+            let channel = checked?;
             if !channels.contains(&channel) {
                 channels.push(channel);
             }
         }
+        let mut joined = Vec::with_capacity(channels.len());
         for channel in &channels {
-            self.shard.join(channel).await?;
+            joined.push(self.shard.join(channel).await?);
         }
         let pending = Pending::new(self);
         let until = self.shard.hub.borrow().position();
@@ -161,13 +176,15 @@ impl Session {
         record: &SessionRecord,
         offset: Option<&Offset>,
     ) -> Result<Option<Pending<'_>>, Error> {
+        self.began.set(record.began);
         let starts = record.subscriptions.iter().map(|subscription| subscription.start);
         for place in starts.chain(offset.map(Offset::furthest)) {
             self.shard.reach(place).await?;
         }
-        let (wanted, gone) = self.still_allowed(record);
+        let (wanted, gone) = self.still_allowed(record).await?;
+        let mut joined = Vec::with_capacity(wanted.len());
         for (channel, ..) in &wanted {
-            self.shard.join(channel).await?;
+            joined.push(self.shard.join(channel).await?);
         }
         let mut pending = Pending::new(self);
         let mut until = self.shard.hub.borrow().position();
@@ -194,19 +211,28 @@ impl Session {
     /// The record's subscriptions, less those that are no longer allowed,
     /// and what every session of this identity has; and a notice of each that
     /// is gone.
-    fn still_allowed(&self, record: &SessionRecord) -> (Vec<Wanted>, Vec<Message>) {
+    async fn still_allowed(
+        &self,
+        record: &SessionRecord,
+    ) -> Result<(Vec<Wanted>, Vec<Message>), Error> {
         let identity = self.identity();
         let mapped = &*self.namespace != "/";
         let connect = self.connect_channels();
         let mut wanted = Vec::with_capacity(record.subscriptions.len());
         let mut gone = Vec::new();
         for subscription in &record.subscriptions {
-            let Ok(channel) = Channel::new(&subscription.channel) else { continue };
+            let channel = subscription.channel.clone();
             let origin = if connect.contains(&channel) { Origin::Connect } else { Origin::Command };
-            let access = &self.shard.shared.access;
-            let allowed = origin == Origin::Connect
-                || access.check(&identity, &channel, mapped, Action::Subscribe).is_ok();
-            if allowed {
+            let allowed = match origin {
+                Origin::Connect => Ok(()),
+                Origin::Command => self.allow(&identity, &channel, mapped, Action::Subscribe).await,
+            };
+            if let Err(error) = &allowed
+                && error.code.retry()
+            {
+                return Err(error.clone());
+            }
+            if allowed.is_ok() {
                 let owed = Some((subscription.start, subscription.joined));
                 wanted.push((channel, owed, subscription.meta, origin));
             } else {
@@ -220,7 +246,7 @@ impl Session {
                 wanted.push((channel, None, false, Origin::Connect));
             }
         }
-        (wanted, gone)
+        Ok((wanted, gone))
     }
 
     /// What all subscriptions with history missed up to `until`, merged in
@@ -229,7 +255,7 @@ impl Session {
         &self,
         resume: &Resume<'_>,
         until: Position,
-    ) -> Result<(Vec<Message>, Vec<Channel>), Error> {
+    ) -> Result<(Vec<Later>, Vec<Channel>), Error> {
         let mut channels = Vec::new();
         let mut metas = Vec::new();
         let mut earliest = until;
@@ -244,7 +270,7 @@ impl Session {
             if !subscription.history {
                 continue;
             }
-            let start = subscription.start;
+            let start = subscription.start();
             let after = match (resume, offset) {
                 // One from before the subscription says nothing of it; one of
                 // its own replay says how far that came.
@@ -276,7 +302,7 @@ impl Session {
         let replay = Replay { from: base.unwrap_or(earliest), channels, until, last };
         let replayed = self.shard.shared.relay.replay(replay).await?;
         let namespaces = &self.shard.shared.namespaces;
-        let messages = replayed.publications.iter().map(|publication| {
+        let messages = replayed.publications.into_iter().map(|publication| {
             let meta = metas.iter().any(|(c, meta)| *meta && *c == publication.channel);
             let position = publication.position.unwrap_or(until);
             // A replayed frame never moves a session's position back: what
@@ -288,7 +314,7 @@ impl Session {
                 },
                 _ => position.into(),
             };
-            encode_replayed(publication, self.subscriber.form.with_meta(meta), namespaces, &offset)
+            replayed_later(publication, self.subscriber.form.with_meta(meta), namespaces, offset)
         });
         Ok((messages.collect(), replayed.lost))
     }
@@ -310,8 +336,8 @@ impl Session {
             .borrow()
             .iter()
             .map(|(channel, subscription)| SubscriptionRecord {
-                channel: channel.as_str().into(),
-                start: subscription.start,
+                channel: channel.clone(),
+                start: subscription.start(),
                 joined: subscription.joined,
                 meta: subscription.meta,
             })
@@ -320,8 +346,9 @@ impl Session {
         subscriptions.sort_unstable_by(|a, b| a.channel.cmp(&b.channel));
         SessionRecord {
             sid: self.id.clone(),
-            namespace: self.namespace.clone(),
+            namespace: self.namespace.as_str().into(),
             user: self.identity.borrow().user.as_deref().map(Into::into),
+            began: self.began.get(),
             subscriptions,
         }
     }
@@ -330,7 +357,7 @@ impl Session {
     pub(super) fn leave_recovery(&self, for_good: bool) {
         let Some(ownership) = self.recovery.borrow_mut().take() else { return };
         let mut pids = self.shard.pids.borrow_mut();
-        if pids.get(&ownership.pid).is_some_and(|id| *id == self.id) {
+        if pids.get(&ownership.pid).is_some_and(|session| session.id == self.id) {
             pids.remove(&ownership.pid);
         }
         let sessions = self.shard.shared.relay.sessions();
@@ -343,6 +370,7 @@ impl Session {
 
     /// Counts how a recovery went.
     pub(super) fn count_recovery(&self, outcome: &'static str) {
+        self.tell(format_args!("comes back ({outcome})"), None, Ok(()));
         self.shard.shared.metrics.recoveries.get_or_create(&OutcomeLabel { outcome }).inc();
     }
 }

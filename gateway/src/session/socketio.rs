@@ -7,16 +7,19 @@ use std::collections::HashMap;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 
+use arcstr::ArcStr;
 use bytes::Bytes;
 use futures_util::future::LocalBoxFuture;
+use smallvec::SmallVec;
 use tokio::sync::oneshot;
 
 use super::commands::{self, Answer, Body};
 use super::engine::{Engine, EngineApp, EngineSession, Inbound, Opening};
+use super::meter::{Meter, Weighed};
 use super::recovery::{Ownership, RecoveryRequest};
 use super::sid::random_id;
 use super::{NewSession, Session, Unannounced};
-use crate::auth::Identity;
+use crate::auth::{Identity, Newcomer};
 use crate::error::{Error, ErrorCode};
 use crate::hub::{CloseReason, Form, Protocol};
 use crate::protocol::socketio::{self as sio, Decoder, Kind, Packet};
@@ -34,8 +37,11 @@ pub struct SocketIo {
     engine: Weak<Engine>,
     opening: Opening,
     decoder: RefCell<Decoder>,
-    sockets: RefCell<Vec<Rc<Socket>>>,
+    /// Nearly always one.
+    sockets: RefCell<SmallVec<[Rc<Socket>; 1]>>,
     connect_timer: Cell<Option<TimerKey>>,
+    /// What it may send, if that is limited.
+    meter: Option<Box<Meter>>,
 }
 
 /// Answers Engine.IO sessions with Socket.IO.
@@ -47,7 +53,8 @@ pub struct SocketIoApp {
 /// One client in one namespace.
 pub struct Socket {
     session: Rc<Session>,
-    acks: RefCell<Acks>,
+    /// None until an app wants its first.
+    acks: RefCell<Option<Box<Acks>>>,
 }
 
 /// Events that wait for the client's ack.
@@ -76,6 +83,7 @@ impl EngineApp for SocketIoApp {
             decoder: RefCell::new(Decoder::new()),
             sockets: RefCell::default(),
             connect_timer: Cell::new(None),
+            meter: shard.meter(),
             shard,
         });
         let owner: Rc<dyn Timed> = client.clone();
@@ -104,6 +112,20 @@ impl EngineSession for SocketIo {
         Box::pin(self.decode(message))
     }
 
+    fn weighs(&self, bytes: usize) -> bool {
+        let Some(meter) = &self.meter else { return true };
+        let (limit, abuse) = match meter.message(bytes) {
+            Weighed::Good => return true,
+            Weighed::Refused(limit) => (limit, false),
+            Weighed::Abuse(limit) => (limit, true),
+        };
+        self.shard.limited(limit);
+        if abuse {
+            self.close(CloseReason::RateLimited);
+        }
+        false
+    }
+
     fn closed(&self, _: CloseReason) {
         self.stop_connect_timer();
         let sockets: Vec<_> = self.sockets.borrow_mut().drain(..).collect();
@@ -128,15 +150,49 @@ impl Timed for SocketIo {
 
 impl SocketIo {
     async fn decode(&self, message: Inbound) {
+        let (Inbound::Text(bytes) | Inbound::Binary(bytes)) = &message;
+        let length = bytes.len();
         let decoded = match message {
             Inbound::Text(text) => self.decoder.borrow_mut().text(text),
             Inbound::Binary(data) => self.decoder.borrow_mut().binary(data),
         };
         match decoded {
-            Ok(None) => {}
+            Ok(None) => self.weigh_part(length),
+            Ok(Some(packet)) if self.is_too_much(&packet, length) => {}
             Ok(Some(packet)) => self.packet(packet).await,
             Err(_) => self.close(CloseReason::ParseError),
         }
+    }
+
+    fn weigh_part(&self, length: usize) {
+        if let Some(meter) = &self.meter {
+            meter.part(length);
+        }
+    }
+
+    /// Whether an event is more than the client may send: it is told, if it
+    /// waits for an ack.
+    fn is_too_much(&self, packet: &Packet, length: usize) -> bool {
+        let Some(meter) = &self.meter else { return false };
+        if packet.kind != Kind::Event {
+            meter.part(length);
+            return false;
+        }
+        let limit = match meter.message(length) {
+            Weighed::Good => return false,
+            Weighed::Refused(limit) => limit,
+            Weighed::Abuse(limit) => {
+                self.shard.limited(limit);
+                self.close(CloseReason::RateLimited);
+                return true;
+            }
+        };
+        let error = self.shard.limited(limit);
+        if let (Some(id), Some(socket)) = (packet.id, self.socket(&packet.namespace)) {
+            let body = serde_json::json!({ "error": error.to_json() });
+            self.send(&sio::ack(&socket.session.namespace, id, &[Value::json(&body)]));
+        }
+        true
     }
 
     async fn packet(&self, packet: Packet) {
@@ -162,16 +218,17 @@ impl SocketIo {
     // --- connect ---
 
     async fn connect(&self, packet: Packet) {
-        let namespace: Box<str> = (*packet.namespace).into();
         let namespaces = &self.shard.shared.namespaces;
-        let Some(index) = namespaces.iter().position(|name| *name == namespace) else {
-            self.send(&sio::connect_error(&namespace, "Invalid namespace", None).into());
+        let Some(index) = namespaces.iter().position(|name| *name == *packet.namespace) else {
+            let refusal = sio::connect_error(&packet.namespace, "Invalid namespace", None);
+            self.send(&refusal.into());
             return;
         };
         let auth = packet.data.unwrap_or_else(|| Bytes::from_static(b"{}"));
+        let namespace = namespaces[index].clone();
         match self.join(&namespace, index, &auth).await {
             Ok(()) => self.stop_connect_timer(),
-            Err(error) if error.code.retry() => {
+            Err(error) if error.code.retry() && error.code != ErrorCode::LimitConnections => {
                 // CONNECT_ERROR would stop the client's reconnection for good.
                 self.shard.refused(&error);
                 self.close(CloseReason::Resync);
@@ -185,7 +242,7 @@ impl SocketIo {
         }
     }
 
-    async fn join(&self, namespace: &str, index: usize, auth: &Bytes) -> Result<(), Error> {
+    async fn join(&self, namespace: &ArcStr, index: usize, auth: &Bytes) -> Result<(), Error> {
         let data: ConnectData = serde_json::from_slice(auth).unwrap_or_default();
         let token = match &data.token {
             Some(serde_json::Value::String(token)) => Some(token.as_str()),
@@ -197,7 +254,8 @@ impl SocketIo {
                 ));
             }
         };
-        let identity = self.shard.shared.auth.authenticate(token).await?;
+        let newcomer = Newcomer { token, protocol: "socketio", namespace };
+        let identity = self.shard.shared.auth.authenticate(newcomer).await?;
         let Some(engine) = self.engine.upgrade() else { return Ok(()) };
         if engine.is_closed() {
             return Ok(());
@@ -220,7 +278,8 @@ impl SocketIo {
             &self.shard,
             NewSession {
                 id: random_id()?,
-                namespace: namespace.into(),
+                namespace: namespace.clone(),
+                user_place: self.shard.shared.door.user(&identity)?,
                 identity,
                 form,
                 outbox: engine.outbox.clone(),
@@ -251,7 +310,7 @@ impl SocketIo {
     async fn restore(
         &self,
         engine: &Rc<Engine>,
-        namespace: &str,
+        namespace: &ArcStr,
         form: Form,
         identity: &Arc<Identity>,
         request: &RecoveryRequest,
@@ -269,7 +328,8 @@ impl SocketIo {
             &self.shard,
             NewSession {
                 id: record.sid.clone(),
-                namespace: namespace.into(),
+                namespace: namespace.clone(),
+                user_place: self.shard.shared.door.user(identity)?,
                 identity: identity.clone(),
                 form,
                 outbox: engine.outbox.clone(),
@@ -392,6 +452,7 @@ impl SocketIo {
     fn emit(&self, socket: &Socket, emit: Emit) {
         let id = emit.ack.and_then(|sender| {
             let mut acks = socket.acks.borrow_mut();
+            let acks = acks.get_or_insert_default();
             // Beyond the limit the sender is dropped: its owner learns it.
             (acks.waiting.len() < PENDING_ACKS).then(|| {
                 let id = acks.next;
@@ -410,7 +471,8 @@ impl SocketIo {
             return self.close(CloseReason::ParseError);
         };
         // An ack that nobody waits for is ignored, as in the reference.
-        if let Some(sender) = socket.acks.borrow_mut().waiting.remove(&id) {
+        let waiting = socket.acks.borrow_mut().as_mut().and_then(|acks| acks.waiting.remove(&id));
+        if let Some(sender) = waiting {
             let _ = sender.send(args);
         }
     }
@@ -450,7 +512,7 @@ impl Session {
     fn info(&self) -> ClientInfo {
         ClientInfo {
             sid: self.id.clone(),
-            namespace: self.namespace.clone(),
+            namespace: self.namespace.as_str().into(),
             user: self.identity().user.clone(),
         }
     }

@@ -6,12 +6,13 @@
 
 use std::rc::Rc;
 
-use super::{Origin, Session, Subscription};
+use super::subscriptions::Subscription;
+use super::{Origin, Session};
 use crate::auth::Action;
 use crate::channel::Channel;
 use crate::error::{Error, ErrorCode};
-use crate::hub::Protocol;
-use crate::hub::encode::encode_replayed;
+use crate::hub::encode::replayed_later;
+use crate::hub::{Later, Protocol};
 use crate::offset::{Offset, Position};
 use crate::protocol::engineio::Message;
 use crate::relay::Replay;
@@ -40,7 +41,7 @@ pub struct Subscribed {
 
 /// What one channel's replay holds.
 struct ReplayedOne {
-    messages: Vec<Message>,
+    messages: Vec<Later>,
     /// Whether it is all that followed the client's offset.
     recovered: bool,
     /// The place before its first message.
@@ -48,11 +49,12 @@ struct ReplayedOne {
 }
 
 /// A subscription that is in force but not yet told: live publications wait
-/// until it is [`Pending::settle`]d. Dropped: they follow all the same.
+/// until it is [`Pending::settle`]d. Dropped: they follow all the same, unless
+/// the client hasn't been told of the session either.
 pub struct Pending<'a> {
     session: &'a Rc<Session>,
     notices: Vec<Message>,
-    replayed: Vec<Message>,
+    replayed: Vec<Later>,
     settled: bool,
 }
 
@@ -65,7 +67,16 @@ impl Session {
         self: &Rc<Self>,
         request: &SubscribeRequest,
     ) -> Result<(Subscribed, Pending<'_>), Error> {
-        let channel = self.check(&request.channel, Action::Subscribe)?;
+        let done = self.try_subscribe(request).await;
+        self.tell("subscribes", Some(&request.channel), done.as_ref().map(drop));
+        done
+    }
+
+    async fn try_subscribe(
+        self: &Rc<Self>,
+        request: &SubscribeRequest,
+    ) -> Result<(Subscribed, Pending<'_>), Error> {
+        let channel = self.check(&request.channel, Action::Subscribe).await?;
         let reads_history = request.since.is_some() || request.last.is_some();
         let most = self.shard.shared.limits.load().subscriptions;
         let existing = self.subscriptions.borrow().get(&channel).cloned();
@@ -78,7 +89,7 @@ impl Session {
         if let Some(since) = &request.since {
             self.shard.reach(since.furthest()).await?;
         }
-        self.shard.join(&channel).await?;
+        let _joined = self.shard.join(&channel).await?;
         let mut pending = Pending::new(self);
         let position = match &existing {
             Some(subscription) => {
@@ -119,8 +130,7 @@ impl Session {
     /// that is cut off in the middle recovers the rest.
     fn begin_at(&self, channel: &Channel, start: Position, joined: Position) {
         if let Some(subscription) = self.subscriptions.borrow_mut().get_mut(channel) {
-            subscription.start = start;
-            subscription.joined = joined;
+            subscription.begin(start, joined);
         }
     }
 
@@ -132,6 +142,12 @@ impl Session {
 
     /// Ends a subscription for the client.
     pub async fn unsubscribe(&self, name: &str) -> Result<(), Error> {
+        let done = self.try_unsubscribe(name).await;
+        self.tell("unsubscribes", Some(name), done.as_ref().map(drop));
+        done
+    }
+
+    async fn try_unsubscribe(&self, name: &str) -> Result<(), Error> {
         let (channel, mapped) = self.resolve(name)?;
         if channel.is_system() && !mapped {
             return Err(Error::new(
@@ -140,7 +156,7 @@ impl Session {
             )
             .field("channel"));
         }
-        if !self.subscriptions.borrow().contains_key(&channel) {
+        if !self.subscriptions.borrow().contains(&channel) {
             return Err(Error::new(
                 ErrorCode::NotFound,
                 "the session is not subscribed to this channel",
@@ -167,18 +183,15 @@ impl Session {
             // subscription out of the hub again.
             return position;
         }
-        let key = hub.subscribe(channel, rule, &self.subscriber, meta);
-        let subscription = Subscription {
-            key,
-            start: owed.map_or(position, |(start, _)| start),
-            joined: owed.map_or(position, |(_, joined)| joined),
-            meta,
-            origin,
-            history: rule.history.is_some(),
-        };
+        let (channel, key) = hub.subscribe(channel, &rule, &self.subscriber, meta);
+        let history = rule.history.is_some();
+        let mut subscription = Subscription::new(key, position, meta, origin, history);
+        if let Some((start, joined)) = owed {
+            subscription.begin(start, joined);
+        }
         let before = self.subscriptions.borrow_mut().insert(channel.clone(), subscription);
         if let Some(before) = before {
-            hub.unsubscribe(channel, before.key);
+            hub.unsubscribe(&channel, before.key);
         }
         position
     }
@@ -227,13 +240,13 @@ impl Session {
         let namespaces = &self.shard.shared.namespaces;
         let messages = replayed
             .publications
-            .iter()
+            .into_iter()
             .map(|publication| {
                 let sequence = publication.position.map_or(0, |position| position.sequence);
                 // The other subscriptions are complete up to `until`, this
                 // one up to here.
                 let offset = Offset { position: until, channel: Some((channel.clone(), sequence)) };
-                encode_replayed(publication, form, namespaces, &offset)
+                replayed_later(publication, form, namespaces, offset)
             })
             .collect();
         Ok(ReplayedOne { messages, recovered, start })
@@ -248,7 +261,7 @@ impl<'a> Pending<'a> {
         Self { session, notices: Vec::new(), replayed: Vec::new(), settled: false }
     }
 
-    pub(super) fn replay(&mut self, messages: Vec<Message>) {
+    pub(super) fn replay(&mut self, messages: Vec<Later>) {
         self.replayed = messages;
     }
 
@@ -270,15 +283,18 @@ impl<'a> Pending<'a> {
         if std::mem::replace(&mut self.settled, true) {
             return;
         }
+        if !self.session.announced.get() {
+            return self.session.subscriber.release();
+        }
         let outbox = &self.session.subscriber.outbox;
         for notice in self.notices.drain(..) {
             outbox.queue(&notice);
         }
         let replayed = std::mem::take(&mut self.replayed);
-        if outbox.queue_replay(&replayed) {
-            self.session.shard.shared.metrics.deliveries.inc_by(replayed.len() as u64);
+        let count = replayed.len() as u64;
+        if outbox.queue_replay(replayed) {
+            self.session.shard.shared.metrics.deliveries.inc_by(count);
         }
-        drop(replayed);
         outbox.flush();
         self.session.subscriber.release();
     }

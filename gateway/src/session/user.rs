@@ -8,11 +8,13 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{Origin, Session, plain};
+use crate::auth::revocation::hits;
 use crate::channel::Channel;
 use crate::error::{Error, ErrorCode};
 use crate::hub::{CloseReason, Protocol};
 use crate::protocol::engineio::{Message, Wire};
 use crate::protocol::socketio as sio;
+use crate::relay::Mark;
 use crate::shard::Shard;
 
 /// Sessions that one shard lists for one user.
@@ -79,10 +81,17 @@ impl Shard {
             .await
     }
 
+    /// Closes the sessions whose token a mark refuses; how many.
+    pub fn revoked(&self, mark: &Mark) -> u64 {
+        let sessions = self.sessions.borrow().all();
+        let hit = sessions.iter().filter(|session| hits(mark, &session.identity()));
+        hit.map(|session| session.revoke()).count() as u64
+    }
+
     fn of_user(&self, user: &str) -> Vec<Rc<Session>> {
         let sessions = self.sessions.borrow();
         let is = |session: &&Rc<Session>| session.identity().user.as_deref() == Some(user);
-        sessions.values().filter(is).cloned().collect()
+        sessions.iter().filter(is).cloned().collect()
     }
 }
 
@@ -90,15 +99,10 @@ impl Shard {
 
 impl Session {
     fn shown(&self, gateway: &str) -> UserSession {
-        let protocol = match self.protocol() {
-            Protocol::Socketio => "socketio",
-            Protocol::Websocket => "websocket",
-            Protocol::Sse => "sse",
-        };
         UserSession {
             gateway: gateway.to_owned(),
             id: self.id.to_string(),
-            protocol: protocol.to_owned(),
+            protocol: self.protocol().as_str().to_owned(),
             namespace: self.namespace.to_string(),
             subscriptions: self.subscriptions.borrow().len() as u64,
         }
@@ -146,7 +150,7 @@ impl Session {
     /// Subscribes it for the API, which asks no grant.
     async fn add(self: &Rc<Self>, channel: &Channel) -> Result<bool, Error> {
         let most = self.shard.shared.config.limits.subscriptions;
-        let have = |session: &Self| session.subscriptions.borrow().contains_key(channel);
+        let have = |session: &Self| session.subscriptions.borrow().contains(channel);
         if have(self) {
             return Ok(false);
         }
@@ -156,11 +160,8 @@ impl Session {
                 format!("a session has at most {most} subscriptions (limits.subscriptions)"),
             ));
         }
-        self.shard.join(channel).await?;
+        let _joined = self.shard.join(channel).await?;
         if self.ended.get() || have(self) {
-            if !self.shard.hub.borrow().has(channel) {
-                self.shard.leave(channel);
-            }
             return Ok(false);
         }
         self.insert(channel, None, false, Origin::Command);
@@ -174,7 +175,7 @@ impl Session {
 
     /// Ends a subscription for the API; the client is told.
     async fn take(&self, channel: &Channel) -> Result<bool, Error> {
-        if !self.subscriptions.borrow().contains_key(channel) {
+        if !self.subscriptions.borrow().contains(channel) {
             return Ok(false);
         }
         self.remove(channel);

@@ -1,6 +1,7 @@
 //! What other threads ask of a shard.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -13,9 +14,11 @@ use super::Shard;
 use crate::channel::Channel;
 use crate::error::{Error, ErrorCode};
 use crate::hub::CloseReason;
+use crate::relay::Mark;
 use crate::session::engine::{BodyError, PollResponse};
 use crate::session::user::{UserCommand, UserSession};
 use crate::transport;
+use crate::transport::socket::Handed;
 
 /// How many sessions are subscribed to a channel.
 pub type ChannelCounts = HashMap<Channel, u64>;
@@ -40,6 +43,8 @@ pub enum Control {
     Poll {
         /// Which session.
         sid: Box<str>,
+        /// Where its client is.
+        from: IpAddr,
         /// Who waits.
         reply: oneshot::Sender<PollResponse>,
     },
@@ -47,6 +52,8 @@ pub enum Control {
     Post {
         /// Which session.
         sid: Box<str>,
+        /// Where its client is.
+        from: IpAddr,
         /// The body, when it has come.
         body: oneshot::Receiver<Result<Bytes, BodyError>>,
         /// Who waits.
@@ -56,8 +63,10 @@ pub enum Control {
     Upgrade {
         /// Which session.
         sid: Box<str>,
+        /// Where its client is.
+        from: IpAddr,
         /// The socket, past its handshake.
-        stream: std::net::TcpStream,
+        stream: Handed,
         /// Bytes that came behind the handshake.
         leftover: Bytes,
     },
@@ -76,6 +85,8 @@ pub enum Control {
     Sessions(Arc<str>, oneshot::Sender<Vec<UserSession>>),
     /// Do something with the sessions of a user. Answers how many it hit.
     Command(Arc<str>, UserCommand, oneshot::Sender<u64>),
+    /// Close the sessions whose token a mark refuses. Answers how many.
+    Revoked(Arc<Mark>, oneshot::Sender<u64>),
     /// The channel rules changed.
     Rules,
     /// Close every connection, evenly over this long.
@@ -123,6 +134,14 @@ impl Shards {
     pub async fn command(&self, user: &str, command: &UserCommand) -> Result<u64, Error> {
         let user: Arc<str> = user.into();
         let ask = |reply| Control::Command(user.clone(), command.clone(), reply);
+        Ok(self.ask(ask).await?.into_iter().sum())
+    }
+
+    /// Closes the sessions whose token a mark refuses, on this gateway. How
+    /// many.
+    pub async fn revoked(&self, mark: &Mark) -> Result<u64, Error> {
+        let mark = Arc::new(mark.clone());
+        let ask = |reply| Control::Revoked(mark.clone(), reply);
         Ok(self.ask(ask).await?.into_iter().sum())
     }
 
@@ -187,15 +206,15 @@ impl Shard {
 
     fn control(self: &Rc<Self>, control: Control) {
         match control {
-            Control::Poll { sid, mut reply } => {
-                let engine = self.engines.borrow().get(&sid).cloned();
+            Control::Poll { sid, from, mut reply } => {
+                let engine = self.engines.borrow().get(&sid);
                 let Some(engine) = engine else {
                     let _ = reply.send(PollResponse::error(1));
                     return;
                 };
                 self.tasks.spawn_local(async move {
                     let answer = {
-                        let poll = std::pin::pin!(engine.poll());
+                        let poll = std::pin::pin!(engine.poll(from));
                         let gone = std::pin::pin!(reply.closed());
                         match futures_util::future::select(poll, gone).await {
                             futures_util::future::Either::Left((answer, _)) => Some(answer),
@@ -208,25 +227,22 @@ impl Shard {
                     }
                 });
             }
-            Control::Post { sid, body, reply } => {
-                let engine = self.engines.borrow().get(&sid).cloned();
+            Control::Post { sid, from, body, reply } => {
+                let engine = self.engines.borrow().get(&sid);
                 let Some(engine) = engine else {
                     let _ = reply.send(PollResponse::error(1));
                     return;
                 };
                 self.tasks.spawn_local(async move {
                     let body = async { body.await.unwrap_or(Err(BodyError::Broken)) };
-                    let _ = reply.send(engine.post(body).await);
+                    let _ = reply.send(engine.post(from, body).await);
                 });
             }
-            Control::Upgrade { sid, stream, leftover } => {
-                let shard = self.clone();
-                self.tasks.spawn_local(async move {
-                    transport::engineio::adopt(&shard, &sid, stream, leftover).await;
-                });
+            Control::Upgrade { sid, from, stream, leftover } => {
+                transport::engineio::adopt(self, &sid, from, stream, leftover);
             }
             Control::HasEngine { sid, reply } => {
-                let _ = reply.send(self.engines.borrow().contains_key(&sid));
+                let _ = reply.send(self.engines.borrow().contains(&sid));
             }
             Control::Channels(reply) => {
                 let _ = reply.send(self.hub.borrow().counts());
@@ -242,6 +258,9 @@ impl Shard {
                 self.tasks.spawn_local(async move {
                     let _ = reply.send(shard.command(&user, &command).await);
                 });
+            }
+            Control::Revoked(mark, reply) => {
+                let _ = reply.send(self.revoked(&mark));
             }
             Control::Rules => {
                 let rules = self.shared.rules.load();
@@ -259,7 +278,7 @@ impl Shard {
 
     /// Closes every connection, evenly over `period`.
     async fn drain(&self, period: Duration) {
-        let engines: Vec<_> = self.engines.borrow().values().cloned().collect();
+        let engines = self.engines.borrow().all();
         let others: Vec<_> = self.others.borrow().iter().map(|(_, other)| other.clone()).collect();
         let splices: Vec<_> = self.splices.borrow().iter().map(|(_, end)| end.clone()).collect();
         let count = engines.len() + others.len() + splices.len();

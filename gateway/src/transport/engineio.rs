@@ -2,6 +2,7 @@
 //! that holds its session. The order of the checks and the answers are the
 //! reference server's (engine.io `server.ts`).
 
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -13,9 +14,9 @@ use hyper::{Method, Request, Response};
 use tokio::sync::oneshot;
 
 use super::origin::Verdict;
-use super::request::{Query, ResponseBody, response, token, wants_websocket};
+use super::request::{Caller, ResponseBody, response, token, wants_websocket};
 use crate::cluster::Member;
-use crate::error::ErrorCode;
+use crate::error::{Error, ErrorCode};
 use crate::metrics::CodeLabel;
 use crate::protocol::engineio as eio;
 use crate::session::engine::{BodyError, Engine, Opening, PollResponse};
@@ -49,11 +50,10 @@ enum Owner {
 pub async fn handle(
     shard: &Rc<Shard>,
     request: Request<Incoming>,
-    query: &Query,
-    verdict: &Verdict,
+    caller: &Caller,
 ) -> Response<ResponseBody> {
     let upgrade = wants_websocket(request.headers());
-    match route(shard, request, query, verdict).await {
+    match route(shard, request, caller).await {
         Ok(answer) => answer,
         Err(code) => {
             let label = CodeLabel { code: refusal(code) };
@@ -99,9 +99,9 @@ fn refusal(code: u8) -> &'static str {
 async fn route(
     shard: &Rc<Shard>,
     request: Request<Incoming>,
-    query: &Query,
-    verdict: &Verdict,
+    caller: &Caller,
 ) -> Result<Response<ResponseBody>, u8> {
+    let Caller { query, verdict, address } = caller;
     let upgrade = wants_websocket(request.headers());
     let websocket = match query.get("transport") {
         Some("polling") => false,
@@ -113,13 +113,17 @@ async fn route(
     }
     if let Some(sid) = query.get("sid").filter(|sid| !sid.is_empty()) {
         return match (websocket, upgrade, shard.owner(sid)?) {
-            (true, true, Owner::Shard(owner)) => socket::upgrade(shard, request, sid, owner).await,
-            (false, false, Owner::Shard(owner)) => polling(shard, request, sid, owner).await,
+            (true, true, Owner::Shard(owner)) => {
+                socket::upgrade(shard, request, (sid, *address), owner).await
+            }
+            (false, false, Owner::Shard(owner)) => {
+                polling(shard, request, (sid, *address), owner).await
+            }
             (true, true, Owner::Peer(member)) => {
-                foreign::upgrade(shard, request, sid, member).await
+                foreign::upgrade(shard, request, (sid, *address), member).await
             }
             (false, false, Owner::Peer(member)) => {
-                foreign::polling(shard, request, sid, member).await
+                foreign::polling(shard, request, (sid, *address), member).await
             }
             _ => Err(code::BAD_REQUEST),
         };
@@ -133,28 +137,39 @@ async fn route(
     if query.get("EIO") != Some("4") {
         return Err(code::UNSUPPORTED_VERSION);
     }
-    let Some(place) = shard.shared.enter() else { return Ok(full(shard)) };
+    let place = match shard.shared.door.enter(*address).await {
+        Ok(place) => place,
+        Err(error) => return Ok(refused(shard, &error)),
+    };
     let opening = Opening {
-        token: token(query, request.headers()),
+        token: token(query, request.headers()).map(Into::into),
         recovery: query.get("recovery") != Some("0"),
     };
     if websocket {
-        return socket::open(shard, request, opening, place);
+        return socket::open(shard, request, opening, (place, *address));
     }
-    let engine =
-        Engine::open(shard, &*shard.app, &opening, place, false).map_err(|_| code::BAD_REQUEST)?;
+    let engine = Engine::open(shard, &*shard.app, &opening, (place, *address), false)
+        .map_err(|_| code::BAD_REQUEST)?;
     let packet = engine.handshake();
     Ok(PollResponse::packets(eio::encode_payload(std::iter::once(&packet))).into())
 }
 
 /// The gateway takes no more: the client library tries again later.
 fn full(shard: &Shard) -> Response<ResponseBody> {
-    let label = CodeLabel { code: ErrorCode::LimitConnections.as_str() };
-    shard.shared.metrics.refused.get_or_create(&label).inc();
-    let body = Bytes::from_static(
-        br#"{"code":3,"message":"Too many connections; try again in a moment"}"#,
-    );
-    let mut answer = response(503, "application/json", body);
+    let words = "too many clients pass through this gateway; try again in a moment";
+    refused(shard, &Error::new(ErrorCode::LimitConnections, words))
+}
+
+/// A refusal in Engine.IO's form: its code for everything else, and the words.
+fn refused(shard: &Shard, error: &Error) -> Response<ResponseBody> {
+    shard.refused(error);
+    let body = serde_json::json!({
+        "code": code::BAD_REQUEST,
+        "message": error.message,
+        "error": error.code.as_str(),
+    });
+    let body = body.to_string().into();
+    let mut answer = response(error.code.status(), "application/json", body);
     answer.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
     answer
 }
@@ -162,7 +177,7 @@ fn full(shard: &Shard) -> Response<ResponseBody> {
 async fn polling(
     shard: &Rc<Shard>,
     request: Request<Incoming>,
-    sid: &str,
+    (sid, from): (&str, IpAddr),
     owner: u8,
 ) -> Result<Response<ResponseBody>, u8> {
     let remote = if owner == shard.index {
@@ -173,10 +188,12 @@ async fn polling(
     };
     let answer = match *request.method() {
         Method::GET => match remote {
-            None => shard.engine(sid).ok_or(code::UNKNOWN_SID)?.poll().await,
-            Some(remote) => hop(&remote, |reply| Control::Poll { sid: sid.into(), reply }).await?,
+            None => shard.engine(sid).ok_or(code::UNKNOWN_SID)?.poll(from).await,
+            Some(remote) => {
+                hop(&remote, |reply| Control::Poll { sid: sid.into(), from, reply }).await?
+            }
         },
-        Method::POST => post(shard, request, sid, remote).await?,
+        Method::POST => post(shard, request, (sid, from), remote).await?,
         // As the reference server, which looks for the session first.
         _ if !has_engine(shard, sid, owner).await => return Err(code::UNKNOWN_SID),
         _ => PollResponse { status: 500, content_type: "text/plain", body: Bytes::new() },
@@ -199,7 +216,7 @@ async fn hop(
 async fn post(
     shard: &Rc<Shard>,
     request: Request<Incoming>,
-    sid: &str,
+    (sid, from): (&str, IpAddr),
     remote: Option<ShardHandle>,
 ) -> Result<PollResponse, u8> {
     let (sender, body) = oneshot::channel();
@@ -208,13 +225,13 @@ async fn post(
         let _ = sender.send(read_body(shard, request).await);
     };
     if let Some(remote) = remote {
-        let ask = |reply| Control::Post { sid: sid.into(), body, reply };
+        let ask = |reply| Control::Post { sid: sid.into(), from, body, reply };
         let ((), answer) = futures_util::future::join(read, hop(&remote, ask)).await;
         return answer;
     }
     let engine = shard.engine(sid).ok_or(code::UNKNOWN_SID)?;
     let work = shard.tasks.spawn_local(async move {
-        engine.post(async { body.await.unwrap_or(Err(BodyError::Broken)) }).await
+        engine.post(from, async { body.await.unwrap_or(Err(BodyError::Broken)) }).await
     });
     read.await;
     work.await.map_err(|_| code::BAD_REQUEST)
@@ -252,6 +269,6 @@ impl Shard {
     }
 
     fn engine(&self, sid: &str) -> Option<Rc<Engine>> {
-        self.engines.borrow().get(sid).cloned()
+        self.engines.borrow().get(sid)
     }
 }

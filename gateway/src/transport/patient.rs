@@ -12,11 +12,12 @@ use std::time::Duration;
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep};
 
+use super::stream::ClientStream;
+
 /// A client's connection while it speaks HTTP.
-pub struct Patient<T = TcpStream> {
+pub struct Patient<T = ClientStream> {
     inner: TokioIo<T>,
     patience: Duration,
     /// While the client takes nothing.
@@ -75,7 +76,9 @@ impl<T: AsyncWrite + Unpin> Write for Patient<T> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<()>> {
-        Pin::new(&mut self.inner).poll_flush(context)
+        // Over TLS, what was written may have to wait here.
+        let flushed = Pin::new(&mut self.inner).poll_flush(context);
+        self.watch(context, flushed)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<()>> {

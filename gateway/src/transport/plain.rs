@@ -7,22 +7,30 @@ use hyper::{Request, Response};
 
 use super::http::switch_protocols;
 use super::origin::Verdict;
-use super::request::{Query, ResponseBody, problem, token};
-use super::websocket::{self, Inbound, into_stream};
+use super::request::{Caller, ResponseBody, problem, token};
+use super::socket::Socket;
+use super::websocket::{Inbound, Serving, into_stream};
+use crate::door::Place;
 use crate::error::{Error, ErrorCode};
-use crate::hub::Outbox;
+use crate::hub::{CloseReason, Outbox};
 use crate::protocol::websocket::Message;
 use crate::session::plain::Plain;
-use crate::shard::{Place, Shard};
+use crate::shard::Shard;
+
+/// A plain WebSocket and who speaks over it.
+#[derive(Clone)]
+struct PlainSocket {
+    client: Rc<Plain>,
+    stream: Rc<Socket>,
+}
 
 /// Answers a request for a plain WebSocket.
-pub fn handle(
+pub async fn handle(
     shard: &Rc<Shard>,
     mut request: Request<Incoming>,
-    query: &Query,
-    verdict: &Verdict,
+    caller: &Caller,
 ) -> Response<ResponseBody> {
-    let admitted = admit(shard, verdict);
+    let admitted = admit(shard, caller).await;
     let (place, answer) = match admitted.and_then(|place| Ok((place, switch_protocols(&request)?)))
     {
         Ok(admitted) => admitted,
@@ -31,46 +39,53 @@ pub fn handle(
             return problem(&error);
         }
     };
-    let token = token(query, request.headers());
+    let token = token(&caller.query, request.headers());
+    let place = (place, caller.address);
     let upgrade = hyper::upgrade::on(&mut request);
     let inner = shard.clone();
     shard.tasks.spawn_local(async move {
         let Ok(upgraded) = upgrade.await else { return };
         let Some((stream, leftover)) = into_stream(upgraded) else { return };
-        let stream = Rc::new(stream);
         let client = Plain::open(&inner, token, place);
+        let stream = Rc::new(Socket::from(stream));
         client.outbox.attach_socket(stream.clone());
+        let serving =
+            Serving::new(inner.clone(), PlainSocket { client: client.clone(), stream }, leftover);
+        // A task of its own: that of the request ends, with all that it holds.
         if client.has_token() {
-            client.connect_now().await;
+            inner.tasks.spawn_local(serving.after(async move { client.connect_now().await }));
+        } else {
+            inner.tasks.spawn_local(serving);
         }
-        let reason = websocket::serve(&inner, &stream, leftover, &client).await;
-        client.closed(reason);
     });
     answer
 }
 
 /// Takes a place for a new connection, if it may come in.
-pub(super) fn admit(shard: &Shard, verdict: &Verdict) -> Result<Place, Error> {
-    if *verdict == Verdict::Refused {
+pub(super) async fn admit(shard: &Shard, caller: &Caller) -> Result<Place, Error> {
+    if caller.verdict == Verdict::Refused {
         return Err(Error::new(
             ErrorCode::Forbidden,
             "this web origin may not connect; `client.allowedOrigins` lists those that may",
         ));
     }
-    shard.shared.enter().ok_or_else(|| {
-        Error::new(
-            ErrorCode::LimitConnections,
-            "the gateway takes no more connections; try again in a moment",
-        )
-    })
+    shard.shared.door.enter(caller.address).await
 }
 
-impl Inbound for Rc<Plain> {
+impl Inbound for PlainSocket {
+    fn socket(&self) -> &Rc<Socket> {
+        &self.stream
+    }
+
     fn outbox(&self) -> Rc<Outbox> {
-        self.outbox.clone()
+        self.client.outbox.clone()
     }
 
     fn message(&self, message: Message) -> impl Future<Output = ()> {
-        Plain::message(self, message)
+        self.client.message(message)
+    }
+
+    fn closed(&self, reason: CloseReason) {
+        self.client.closed(reason);
     }
 }

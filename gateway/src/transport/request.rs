@@ -1,6 +1,7 @@
 //! What a request says, and how it is refused.
 
 use std::convert::Infallible;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -10,6 +11,7 @@ use hyper::body::{Body, Frame, SizeHint};
 use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::{Response, StatusCode};
 
+use super::origin::Verdict;
 use crate::error::Error;
 use crate::session::engine::PollResponse;
 use crate::session::events::StreamBody;
@@ -20,6 +22,16 @@ pub enum ResponseBody {
     Whole(Full<Bytes>),
     /// As long as the client stays.
     Events(StreamBody),
+}
+
+/// Who sent a request, and what its query says.
+pub struct Caller {
+    /// The query string.
+    pub query: Query,
+    /// Whether its web page may.
+    pub verdict: Verdict,
+    /// The client's address, as far as it is known.
+    pub address: IpAddr,
 }
 
 /// A request's query string.
@@ -96,7 +108,7 @@ pub fn problem(error: &Error) -> Response<ResponseBody> {
     let body = body.to_string().into();
     let mut response = response(error.code.status(), "application/problem+json", body);
     let headers = response.headers_mut();
-    if error.code.status() == 503 {
+    if matches!(error.code.status(), 429 | 503) {
         headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
     }
     if error.code.status() == 401 {

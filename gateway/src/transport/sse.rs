@@ -1,34 +1,71 @@
 //! `/sse`: Server-Sent Events.
 
 use std::rc::Rc;
+use std::time::Duration;
 
+use bytes::Bytes;
+use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::header::{self, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 
-use super::origin::Verdict;
 use super::plain::admit;
-use super::request::{Query, ResponseBody, problem, token};
+use super::request::{Caller, ResponseBody, problem, token};
+use crate::auth::Newcomer;
 use crate::error::{Error, ErrorCode};
 use crate::offset::{Offset, OffsetError};
+use crate::protocol::sse;
+use crate::relay::jetstream::jitter;
 use crate::session::events::{StreamBody, StreamRequest};
 use crate::shard::Shard;
+
+/// A client that is refused for now waits so long at least before it comes
+/// back, as long as browsers do by themselves.
+const RETRY_LEAST: Duration = Duration::from_secs(2);
+/// And up to so much longer.
+const RETRY_SPREAD: Duration = Duration::from_secs(4);
 
 /// Answers a request for an event stream.
 pub async fn handle(
     shard: &Rc<Shard>,
     request: Request<Incoming>,
-    query: &Query,
-    verdict: &Verdict,
+    caller: &Caller,
 ) -> Response<ResponseBody> {
-    let body = match open(shard, &request, query, verdict).await {
+    let body = match open(shard, &request, caller).await {
         Ok(body) => body,
         Err(error) => {
             shard.refused(&error);
-            return problem(&error);
+            let comes_back = error.code.retry() && takes_events(&request);
+            return if comes_back { later(&error) } else { problem(&error) };
         }
     };
-    let mut answer = Response::new(ResponseBody::Events(body));
+    stream(ResponseBody::Events(body))
+}
+
+/// A refusal that may not last, as a stream that says so and when to come
+/// back: at any other answer a browser's `EventSource` gives up for good.
+fn later(error: &Error) -> Response<ResponseBody> {
+    // Spread, so that those who were refused together don't come together.
+    let wait = RETRY_LEAST + RETRY_SPREAD.mul_f64(jitter());
+    let wait = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+    let parts = [sse::retry(wait), sse::notice("push:error", &error.to_json())];
+    let body: Bytes = parts.concat().into();
+    stream(ResponseBody::Whole(Full::new(body)))
+}
+
+/// Whether a client asks for an event stream by name, as browsers do. Who
+/// takes anything is told by the status.
+fn takes_events(request: &Request<Incoming>) -> bool {
+    let accepted = request.headers().get_all(header::ACCEPT).iter();
+    accepted
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .filter_map(|range| range.split(';').next())
+        .any(|kind| kind.trim().eq_ignore_ascii_case("text/event-stream"))
+}
+
+fn stream(body: ResponseBody) -> Response<ResponseBody> {
+    let mut answer = Response::new(body);
     *answer.status_mut() = StatusCode::OK;
     let headers = answer.headers_mut();
     let kind = HeaderValue::from_static("text/event-stream; charset=utf-8");
@@ -42,15 +79,16 @@ pub async fn handle(
 async fn open(
     shard: &Rc<Shard>,
     request: &Request<Incoming>,
-    query: &Query,
-    verdict: &Verdict,
+    caller: &Caller,
 ) -> Result<StreamBody, Error> {
     if request.method() != Method::GET {
         return Err(Error::new(ErrorCode::MethodNotAllowed, "an event stream is fetched by GET"));
     }
-    let place = admit(shard, verdict)?;
+    let place = admit(shard, caller).await?;
+    let query = &caller.query;
     let token = token(query, request.headers());
-    let identity = shard.shared.auth.authenticate(token.as_deref()).await?;
+    let newcomer = Newcomer { token: token.as_deref(), protocol: "sse", namespace: "/" };
+    let identity = shard.shared.auth.authenticate(newcomer).await?;
     let since = last_event_id(request)?.or_else(|| query.get("since").map(str::to_owned));
     let since = since.as_deref().filter(|text| !text.is_empty()).map(str::parse::<Offset>);
     let last =
@@ -62,7 +100,7 @@ async fn open(
         since: since.transpose()?,
         last,
     };
-    StreamBody::open(shard, identity, &stream, place).await
+    StreamBody::open(shard, identity, &stream, (place, caller.address)).await
 }
 
 /// `Last-Event-ID`, which a browser sends as UTF-8.

@@ -10,18 +10,20 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use k8s_openapi::api::core::v1::Pod;
-use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams, PostParams, Preconditions};
-use serde_json::{Value, json};
-
 use super::build::Desired;
 use super::context::Context;
 use super::kinds::Kind;
-use super::live::{Live, PodLive};
+use super::live::Live;
 use super::memory::{Applied, Memory};
-use super::names::{BOOT, Names};
+use super::pace::Pace;
 use super::plan::Plan;
 use crate::hash;
+
+mod request;
+mod sweep;
+
+pub(super) use request::patch_pod;
+use request::{change, create, read, replace_lists};
 
 /// A failed request in the API server's own words.
 pub fn words(error: &kube::Error) -> String {
@@ -57,6 +59,15 @@ pub struct ApplyError {
     pub source: kube::Error,
 }
 
+/// What comes before another version of the gateways.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Held {
+    /// NATS servers are renewed.
+    Nats,
+    /// Gateways drain.
+    Drain,
+}
+
 /// What came of applying everything.
 #[derive(Debug, Default)]
 pub struct Outcome {
@@ -68,8 +79,10 @@ pub struct Outcome {
     pub undone: Vec<String>,
     /// Fields that somebody else has set in the operator's objects.
     pub foreign: Vec<String>,
-    /// The gateways wait until NATS is renewed.
-    pub nats_first: bool,
+    /// Another version of the gateways is wanted, and waits for something.
+    pub held: Option<Held>,
+    /// A rollout waits until a gateway has drained.
+    pub waits: bool,
     /// Something is being deleted, and will be made again.
     pub deleting: bool,
 }
@@ -79,7 +92,7 @@ pub async fn apply(
     context: &Context,
     plan: &Plan,
     desired: &[Desired],
-    pods: &[PodLive],
+    pace: &Pace<'_>,
     memory: &mut Memory,
 ) -> Outcome {
     let mut outcome = Outcome::default();
@@ -91,27 +104,28 @@ pub async fn apply(
             one(context, plan, wanted, memory, &mut outcome).await;
             continue;
         }
-        match hold(context, plan, wanted, memory) {
+        let nats_first = nats_is_renewed(context, plan);
+        match hold(context, plan, wanted, nats_first, pace, memory) {
             Hold::Go => {
                 one(context, plan, wanted, memory, &mut outcome).await;
                 memory.gateways_as = Some(wanted.body.clone());
+                continue;
             }
             // Scaled and put right, but not renewed.
-            Hold::As(held) => {
-                outcome.nats_first = true;
-                one(context, plan, &held, memory, &mut outcome).await;
-            }
-            Hold::Still => outcome.nats_first = true,
+            Hold::As(held) => one(context, plan, &held, memory, &mut outcome).await,
+            Hold::Still => {}
         }
+        outcome.held = Some(if nats_first { Held::Nats } else { Held::Drain });
     }
-    if outcome.errors.is_empty() && !outcome.nats_first {
-        sweep(context, plan, desired, pods, memory, &mut outcome).await;
+    if outcome.errors.is_empty() && outcome.held.is_none() {
+        sweep::sweep(context, plan, desired, pace.pods, memory, &mut outcome).await;
     }
-    grow(context, plan, memory, &mut outcome).await;
+    sweep::grow(context, plan, memory, &mut outcome).await;
     outcome
 }
 
-/// While NATS servers are being replaced, gateways are not.
+/// Whether gateways may be renewed: not while NATS servers are, and not while too
+/// many drain.
 enum Hold {
     /// They may be.
     Go,
@@ -121,23 +135,35 @@ enum Hold {
     Still,
 }
 
-fn hold(context: &Context, plan: &Plan, wanted: &Desired, memory: &Memory) -> Hold {
-    let namespace = &plan.names.namespace;
-    let made = context.world.get(Kind::Deployment, namespace, &wanted.name).is_some();
-    let servers = context.world.get(Kind::StatefulSet, namespace, &plan.names.nats());
-    let replaced = plan.managed_nats().is_some()
+/// Whether servers of managed NATS are being replaced.
+fn nats_is_renewed(context: &Context, plan: &Plan) -> bool {
+    let servers = context.world.get(Kind::StatefulSet, &plan.names.namespace, &plan.names.nats());
+    plan.managed_nats().is_some()
         && servers.and_then(|live| live.workload).is_some_and(|servers| {
             servers.replicas > 0 && (!servers.observed || servers.updated < servers.wanted)
-        });
-    if !made || !replaced {
-        return Hold::Go;
-    }
-    let Some(before) = &memory.gateways_as else { return Hold::Still };
-    if before["spec"]["template"] == wanted.body["spec"]["template"] {
+        })
+}
+
+fn hold(
+    context: &Context,
+    plan: &Plan,
+    wanted: &Desired,
+    nats_first: bool,
+    pace: &Pace<'_>,
+    memory: &Memory,
+) -> Hold {
+    let made = context.world.get(Kind::Deployment, &plan.names.namespace, &wanted.name).is_some();
+    let Some(before) = memory.gateways_as.as_ref().filter(|_| made) else {
+        return if made && nats_first { Hold::Still } else { Hold::Go };
+    };
+    let renews = before["spec"]["template"] != wanted.body["spec"]["template"];
+    if !renews || !(nats_first || pace.renewal_waits()) {
         return Hold::Go;
     }
     let mut body = before.clone();
-    body["spec"]["replicas"] = wanted.body["spec"]["replicas"].clone();
+    for field in ["replicas", "minReadySeconds", "progressDeadlineSeconds"] {
+        body["spec"][field] = wanted.body["spec"][field].clone();
+    }
     Hold::As(Desired { body, ..wanted.clone() })
 }
 
@@ -243,190 +269,6 @@ async fn one(
 
 fn foreign(kind: &str, name: &str, live: &Live, outcome: &mut Outcome) {
     outcome.foreign.extend(live.foreign.iter().map(|who| format!("{kind} \"{name}\": {who}")));
-}
-
-fn api(context: &Context, namespace: &str, kind: Kind) -> Api<DynamicObject> {
-    Api::namespaced_with(context.client.clone(), namespace, &kind.resource())
-}
-
-/// None: the name is taken.
-async fn create(
-    context: &Context,
-    namespace: &str,
-    wanted: &Desired,
-) -> Result<Option<Live>, kube::Error> {
-    let object: DynamicObject =
-        serde_json::from_value(wanted.body.clone()).map_err(kube::Error::SerdeError)?;
-    let params = PostParams {
-        field_manager: Some(super::names::MANAGER.to_owned()),
-        ..PostParams::default()
-    };
-    context.metrics.request("create", wanted.kind);
-    match api(context, namespace, wanted.kind).create(&params, &object).await {
-        Ok(created) => Ok(Some(Live::reduce(wanted.kind, &created))),
-        Err(kube::Error::Api(status)) if status.code == 409 => Ok(None),
-        Err(error) => Err(error),
-    }
-}
-
-async fn read(
-    context: &Context,
-    namespace: &str,
-    kind: Kind,
-    name: &str,
-) -> Result<Option<Live>, kube::Error> {
-    context.metrics.request("get", kind);
-    let found = api(context, namespace, kind).get_opt(name).await?;
-    Ok(found.map(|object| Live::reduce(kind, &object)))
-}
-
-async fn change(
-    context: &Context,
-    namespace: &str,
-    wanted: &Desired,
-    live: &Live,
-) -> Result<Live, kube::Error> {
-    let api = api(context, namespace, wanted.kind);
-    if let Some(index) = live.posted {
-        let path = format!("/metadata/managedFields/{index}");
-        let turned: json_patch::Patch = serde_json::from_value(json!([
-            {"op": "test", "path": format!("{path}/manager"), "value": super::names::MANAGER},
-            {"op": "replace", "path": format!("{path}/operation"), "value": "Apply"},
-            // Refused if it has changed since.
-            {"op": "replace", "path": "/metadata/resourceVersion", "value": live.version},
-        ]))
-        .map_err(kube::Error::SerdeError)?;
-        context.metrics.request("patch", wanted.kind);
-        api.patch(&wanted.name, &PatchParams::default(), &Patch::Json::<()>(turned)).await?;
-    }
-    let mut body = wanted.body.clone();
-    // Not another one of the same name.
-    body["metadata"]["uid"] = json!(live.uid);
-    let params = PatchParams::apply(super::names::MANAGER).force();
-    context.metrics.request("apply", wanted.kind);
-    let changed = api.patch(&wanted.name, &params, &Patch::Apply(&body)).await?;
-    Ok(Live::reduce(wanted.kind, &changed))
-}
-
-/// Undoes what an apply can't: elements of a list that are no longer known by
-/// their key, such as a Service's port whose number was changed. To an apply
-/// it is another port, of a name that is taken, and the API server refuses.
-/// So the lists are replaced as a whole. Then an apply is an apply again.
-async fn replace_lists(
-    context: &Context,
-    namespace: &str,
-    wanted: &Desired,
-    live: &Live,
-) -> Result<Live, kube::Error> {
-    let body = json!({
-        // Refused if it is another one, or has changed since.
-        "metadata": {"uid": live.uid, "resourceVersion": live.version},
-        "spec": wanted.body["spec"],
-    });
-    let params = PatchParams {
-        field_manager: Some(super::names::MANAGER.to_owned()),
-        ..PatchParams::default()
-    };
-    context.metrics.request("patch", wanted.kind);
-    let api = api(context, namespace, wanted.kind);
-    let replaced = api.patch(&wanted.name, &params, &Patch::Merge(&body)).await?;
-    change(context, namespace, wanted, &Live::reduce(wanted.kind, &replaced)).await
-}
-
-/// Sets labels or annotations of a pod. One that is gone needs none.
-pub(super) async fn patch_pod(context: &Context, names: &Names, pod: &str, patch: &Value) {
-    let api: Api<Pod> = Api::namespaced(context.client.clone(), &names.namespace);
-    let params = PatchParams {
-        field_manager: Some(super::names::MANAGER.to_owned()),
-        ..PatchParams::default()
-    };
-    context.metrics.request_of("patch", "Pod");
-    if let Err(error) = api.patch_metadata(pod, &params, &Patch::Merge(patch)).await {
-        tracing::warn!(cluster = %names, pod, "the pod cannot be marked: {}", words(&error));
-    }
-}
-
-/// Deletes what this `PushCluster` owns and its plan no longer asks for.
-async fn sweep(
-    context: &Context,
-    plan: &Plan,
-    desired: &[Desired],
-    pods: &[PodLive],
-    memory: &mut Memory,
-    outcome: &mut Outcome,
-) {
-    let namespace = &plan.names.namespace;
-    let kept = super::secrets::kept(&plan.spec, &plan.names);
-    for (kind, name, live) in context.world.owned_by(&plan.owner.uid, namespace) {
-        let wanted = desired.iter().any(|wanted| wanted.kind == kind && wanted.name == name)
-            || (kind == Kind::Secret && kept.iter().any(|kept| kept.name == name));
-        // A pod that starts again needs the configuration that it had.
-        let in_use = live
-            .labels
-            .get(BOOT)
-            .is_some_and(|boot| pods.iter().any(|pod| pod.boot.as_ref() == Some(boot)))
-            || (live.labels.contains_key(BOOT) && rolling(context, plan));
-        if wanted || in_use || live.deleting || !kind.comes_and_goes() {
-            continue;
-        }
-        let params = DeleteParams {
-            preconditions: Some(Preconditions {
-                uid: Some(live.uid.clone()),
-                resource_version: None,
-            }),
-            ..DeleteParams::background()
-        };
-        context.metrics.request("delete", kind);
-        match api(context, namespace, kind).delete(&name, &params).await {
-            Ok(_) => {
-                tracing::info!(cluster = %plan.names, "{} \"{name}\" is no longer needed and deleted", kind.name());
-                memory.applied.remove(&(kind, name.clone()));
-                context.world.remove(kind, namespace, &name);
-            }
-            Err(kube::Error::Api(status)) if status.code == 404 || status.code == 409 => {}
-            Err(source) => {
-                let kind = kind.name();
-                outcome.errors.push(ApplyError { kind, name, verb: "deleted", source });
-            }
-        }
-    }
-}
-
-/// Whether the Deployment still makes pods of an older template.
-fn rolling(context: &Context, plan: &Plan) -> bool {
-    let live = context.world.get(Kind::Deployment, &plan.names.namespace, &plan.names.name);
-    live.and_then(|live| live.workload)
-        .is_none_or(|gateways| !gateways.observed || gateways.updated < gateways.replicas)
-}
-
-/// Grows the claims of NATS servers: their template can't change.
-async fn grow(context: &Context, plan: &Plan, memory: &mut Memory, outcome: &mut Outcome) {
-    let Some(managed) = plan.managed_nats() else { return };
-    let wanted = &managed.wanted_size;
-    if managed.size == *wanted || memory.claims.as_ref() == Some(wanted) {
-        return;
-    }
-    let claims: Api<k8s_openapi::api::core::v1::PersistentVolumeClaim> =
-        Api::namespaced(context.client.clone(), &plan.names.namespace);
-    for index in 0..managed.replicas {
-        let name = format!("{}-{}-{index}", super::build::statefulset::CLAIM, plan.names.nats());
-        let patch = json!({"spec": {"resources": {"requests": {"storage": wanted}}}});
-        let params = PatchParams {
-            field_manager: Some(super::names::MANAGER.to_owned()),
-            ..PatchParams::default()
-        };
-        match claims.patch(&name, &params, &Patch::Merge(&patch)).await {
-            Ok(_) => {}
-            // Not made yet.
-            Err(kube::Error::Api(status)) if status.code == 404 => return,
-            Err(source) => {
-                let kind = "PersistentVolumeClaim";
-                outcome.errors.push(ApplyError { kind, name, verb: "grown", source });
-                return;
-            }
-        }
-    }
-    memory.claims = Some(wanted.clone());
 }
 
 // === impl Conflict ===

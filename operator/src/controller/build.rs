@@ -139,7 +139,7 @@ fn select(plan: &Plan, app: &str) -> LabelSelector {
 }
 
 /// Seconds, as Kubernetes takes them: whole ones, rounded up.
-fn seconds(duration: std::time::Duration) -> i64 {
+pub(super) fn seconds(duration: std::time::Duration) -> i64 {
     let whole = duration.as_secs() + u64::from(duration.subsec_nanos() > 0);
     i64::try_from(whole).unwrap_or(i64::MAX)
 }

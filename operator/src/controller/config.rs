@@ -7,23 +7,32 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use gateway_config::{ChannelRule, Config, ConfigError, Pattern, Sources};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
-use super::build::deployment::{
-    ADMIN_TOKEN, API_KEYS, NATS_CA, NATS_CERT, NATS_CREDENTIALS, NATS_KEY, PEER_CA, PEER_CERT,
-    PEER_KEY,
-};
-use super::names::{Names, port};
-use super::plan::{ConfigPlan, ExternalPlan, NatsPlan};
-use crate::crd::{CredentialsKind, IpFamilyPolicy, PushClusterSpec, SecretKey};
+use super::names::Names;
+use super::plan::{ConfigPlan, NatsPlan};
+use crate::crd::{PushClusterSpec, SecretKey};
 use crate::hash;
+
+mod boot;
 
 #[cfg(test)]
 mod tests;
 
 /// Keys of `limits` that take effect without a restart; see
 /// docs/configuration.md.
-const RELOADED_LIMITS: [&str; 3] = ["publicationBytes", "batch", "bodyTimeout"];
+const RELOADED_LIMITS: [&str; 10] = [
+    "publicationBytes",
+    "batch",
+    "bodyTimeout",
+    "connectionsPerAddress",
+    "connectionsPerUser",
+    "connectRate",
+    "connectRatePerAddress",
+    "memory",
+    "messagesPerSecond",
+    "bytesPerSecond",
+];
 
 /// In place of a gateway's own address, which only its pod knows.
 const SOME_ADDRESS: &str = "192.0.2.1";
@@ -99,23 +108,31 @@ pub fn rules(spec: &PushClusterSpec) -> Vec<ChannelRule> {
 
 /// Whether the manifest leaves open who may connect.
 pub fn is_open(spec: &PushClusterSpec) -> bool {
-    spec.auth.as_ref().is_none_or(|auth| auth.anonymous.is_none() && auth.jwt.is_none())
+    spec.auth
+        .as_ref()
+        .is_none_or(|auth| auth.anonymous.is_none() && auth.jwt.is_none() && !auth.asks_who())
 }
 
 /// What the stream's settings follow from; another text is another generation.
 pub fn stream_settings(spec: &PushClusterSpec, stream_replicas: i32) -> String {
     let history: Vec<_> =
         spec.channels.iter().map(|rule| (rule.matches.as_str(), &rule.history)).collect();
-    hash::short(json!([history, stream_replicas]).to_string().as_bytes())
+    let mut settings = vec![json!(history), json!(stream_replicas)];
+    // Only where it is set: without it the settings are those of operators
+    // that didn't know it.
+    if let Some(bytes) = spec.nats.as_ref().and_then(|nats| nats.history_bytes) {
+        settings.push(json!(bytes));
+    }
+    hash::short(json!(settings).to_string().as_bytes())
 }
 
 /// Makes and checks the configuration.
 pub fn render(source: &Source<'_>) -> Result<ConfigPlan, Refused> {
-    let mut boot = BTreeMap::new();
-    flatten("", &boot_tree(source), &mut boot);
-    let from_secrets = from_secrets(source);
+    let boot = boot::variables(source);
+    let from_secrets = boot::from_secrets(source);
     let file = file(source)?;
-    let mut loaded = load(&boot, &from_secrets, source.values, &file)?;
+    let mut loaded = load(&boot, &from_secrets, source.values, &file)
+        .map_err(|error| where_it_stands(error, source.spec))?;
     // A gateway reads them from their own file.
     loaded.api.keys = keys(source)?;
     // A gateway leaves out of its hash what differs from one to the other.
@@ -136,135 +153,6 @@ pub fn render(source: &Source<'_>) -> Result<ConfigPlan, Refused> {
     })
 }
 
-/// What needs a restart, as a tree of sections.
-fn boot_tree(source: &Source<'_>) -> Value {
-    let spec = source.spec;
-    let settings = spec.gateway.clone().unwrap_or_default();
-    let both_families = spec
-        .service
-        .as_ref()
-        .and_then(|service| service.client.as_ref())
-        .and_then(|client| client.ip_family_policy)
-        .is_some_and(|policy| policy != IpFamilyPolicy::SingleStack);
-    // A node without IPv6 has no `[::]`.
-    let every = if both_families { "[::]" } else { "0.0.0.0" };
-    let listen = |port: i32| format!("{every}:{port}");
-
-    let mut client = settings.client.keys;
-    client.insert("listen".to_owned(), json!(listen(port::CLIENT)));
-    let mut limits = spec.limits.keys.clone();
-    limits.retain(|key, _| !RELOADED_LIMITS.contains(&key.as_str()));
-    let auth = spec.auth.clone().unwrap_or_default();
-    let anonymous = auth.anonymous.unwrap_or(auth.jwt.is_none());
-    let mut jwt = Map::new();
-    if let Some(written) = &auth.jwt {
-        if !written.algorithms.is_empty() {
-            jwt.insert("algorithms".to_owned(), json!(written.algorithms));
-        }
-        for (key, value) in [
-            ("issuer", &written.issuer),
-            ("audience", &written.audience),
-            ("jwksUrl", &written.jwks_url),
-        ] {
-            if let Some(value) = value {
-                jwt.insert(key.to_owned(), json!(value));
-            }
-        }
-    }
-    json!({
-        "client": client,
-        "api": {"listen": listen(port::API), "keysFile": API_KEYS},
-        "admin": {"listen": listen(port::ADMIN), "tokenFile": ADMIN_TOKEN},
-        "peer": {
-            "listen": listen(port::PEER),
-            "tls": {
-                "cert": PEER_CERT,
-                "key": PEER_KEY,
-                "ca": PEER_CA,
-                "serverName": source.names.peer_host(),
-            },
-        },
-        "relay": relay(source),
-        "socketio": settings.socketio.keys,
-        "auth": {"anonymous": anonymous, "jwt": jwt},
-        "limits": limits,
-        "drain": {"delay": source.drain.0, "period": source.drain.1},
-        "log": settings.log.keys,
-    })
-}
-
-fn relay(source: &Source<'_>) -> Value {
-    let mut relay = json!({
-        "url": source.nats_url,
-        "prefix": source.prefix,
-        "replicas": source.stream_replicas,
-    });
-    if let NatsPlan::Managed(_) = source.nats {
-        relay["tls"] = json!({"ca": NATS_CA});
-    }
-    if let NatsPlan::External(external) = source.nats {
-        match &external.credentials {
-            Some((CredentialsKind::CredsFile, _)) => relay["credentials"] = json!(NATS_CREDENTIALS),
-            Some((CredentialsKind::NKey, _)) => relay["nkey"] = json!(NATS_CREDENTIALS),
-            _ => {}
-        }
-        if let Some(tls) = &external.tls {
-            let mut files = Map::new();
-            if tls.ca.is_some() {
-                files.insert("ca".to_owned(), json!(NATS_CA));
-            }
-            if tls.client_certificate.is_some() {
-                files.insert("cert".to_owned(), json!(NATS_CERT));
-                files.insert("key".to_owned(), json!(NATS_KEY));
-            }
-            relay["tls"] = Value::Object(files);
-        }
-    }
-    relay
-}
-
-/// Variables whose values stay in Secrets.
-fn from_secrets(source: &Source<'_>) -> BTreeMap<String, SecretKey> {
-    let at = |name: String, key: &str| SecretKey { name, key: key.to_owned() };
-    let mut all = BTreeMap::from([(
-        "PUSH_PEER_SECRET".to_owned(),
-        at(source.names.internal(), super::secrets::PEER),
-    )]);
-    let log_in = match source.nats {
-        NatsPlan::Managed(_) => {
-            let name = source.names.nats_gateway();
-            vec![
-                ("PUSH_RELAY_USER", at(name.clone(), "username")),
-                ("PUSH_RELAY_PASSWORD", at(name, "password")),
-            ]
-        }
-        NatsPlan::External(external) => external_log_in(external),
-    };
-    all.extend(log_in.into_iter().map(|(variable, at)| (variable.to_owned(), at)));
-    let jwt = source.spec.auth.as_ref().and_then(|auth| auth.jwt.clone()).unwrap_or_default();
-    if let Some(secret) = jwt.secret {
-        all.insert("PUSH_AUTH_JWT_SECRET".to_owned(), secret);
-    }
-    if let Some(key) = jwt.public_key {
-        all.insert("PUSH_AUTH_JWT_PUBLIC_KEY".to_owned(), key);
-    }
-    all
-}
-
-fn external_log_in(external: &ExternalPlan) -> Vec<(&'static str, SecretKey)> {
-    let Some((kind, secret)) = &external.credentials else { return Vec::new() };
-    let at = |key: &str| SecretKey { name: secret.name.clone(), key: key.to_owned() };
-    match kind {
-        CredentialsKind::Token => {
-            vec![("PUSH_RELAY_TOKEN", at(secret.key.as_deref().unwrap_or_default()))]
-        }
-        CredentialsKind::UserPassword => {
-            vec![("PUSH_RELAY_USER", at("username")), ("PUSH_RELAY_PASSWORD", at("password"))]
-        }
-        CredentialsKind::CredsFile | CredentialsKind::NKey => Vec::new(),
-    }
-}
-
 /// The API's keys as their Secret has them.
 fn keys(source: &Source<'_>) -> Result<Vec<gateway_config::ApiKey>, Refused> {
     let secret = source.spec.auth.as_ref().and_then(|auth| auth.api_keys_secret.as_ref());
@@ -283,10 +171,17 @@ fn keys(source: &Source<'_>) -> Result<Vec<gateway_config::ApiKey>, Refused> {
 fn file(source: &Source<'_>) -> Result<String, Refused> {
     let mut limits = source.spec.limits.keys.clone();
     limits.retain(|key, _| RELOADED_LIMITS.contains(&key.as_str()));
+    let nats = source.spec.nats.as_ref();
+    // With the generation, which is raised with them: gateways take all at once.
+    let relay = json!({
+        "replicas": source.stream_replicas,
+        "historyBytes": nats.and_then(|nats| nats.history_bytes),
+    });
     let tree = json!({
         "generation": source.generation,
         "channels": rules(source.spec),
         "limits": limits,
+        "relay": relay,
     });
     let yaml = serde_saphyr::to_string(&without_null(tree))
         .map_err(|error| Refused::Write(error.to_string()))?;
@@ -317,37 +212,6 @@ fn load(
     Sources { file: None, environment, flags: Vec::new() }.load_bytes(file.as_bytes())
 }
 
-/// Environment variables of a tree of sections: text as it stands, everything
-/// with a structure as JSON, which is YAML.
-fn flatten(path: &str, value: &Value, variables: &mut BTreeMap<String, String>) {
-    let text = match value {
-        Value::Null => return,
-        Value::Object(fields) => {
-            for (name, value) in fields {
-                let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
-                flatten(&path, value, variables);
-            }
-            return;
-        }
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
-    };
-    variables.insert(variable(path), text);
-}
-
-/// `socketio.pingInterval` is `PUSH_SOCKETIO_PING_INTERVAL`.
-fn variable(path: &str) -> String {
-    let mut name = "PUSH_".to_owned();
-    for c in path.chars() {
-        match c {
-            '.' => name.push('_'),
-            c if c.is_ascii_uppercase() => name.extend(['_', c]),
-            c => name.push(c.to_ascii_uppercase()),
-        }
-    }
-    name
-}
-
 pub(super) fn without_null(value: Value) -> Value {
     match value {
         Value::Object(fields) => fields
@@ -358,6 +222,18 @@ pub(super) fn without_null(value: Value) -> Value {
         Value::Array(items) => items.into_iter().map(without_null).collect(),
         other => other,
     }
+}
+
+/// A key that the manifest has in one of two places is blamed where it is.
+fn where_it_stands(mut error: ConfigError, spec: &PushClusterSpec) -> ConfigError {
+    if boot::proxies(spec).is_some() {
+        for problem in &mut error.problems {
+            if problem.path.starts_with("client.trustedProxies") {
+                problem.path.insert_str(0, "service.");
+            }
+        }
+    }
+    error
 }
 
 /// Problems of a configuration in the manifest's words.
@@ -382,6 +258,7 @@ fn manifest_path(path: &str) -> String {
     let section = path.split(['.', '[']).next().unwrap_or_default();
     match section {
         "" => String::new(),
+        "relay" if path == "relay.historyBytes" => "spec.nats.historyBytes".to_owned(),
         "client" | "socketio" | "log" => format!("spec.gateway.{path}"),
         "relay" => format!("spec.nats ({path})"),
         "api" => format!("the API's keys ({path})"),

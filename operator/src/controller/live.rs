@@ -12,11 +12,11 @@ use super::kinds::Kind;
 use super::names::{ACCEPTING, BOOT, DELETION_COST, GATEWAY, LOADED, MANAGER, NATS, NUDGED};
 use crate::hash;
 
-/// Who may write into objects without being reported: the parts of Kubernetes
-/// itself.
 /// Fields of one person that are told of one object.
 const PATHS: usize = 8;
 
+/// Who may write into objects without being reported: the parts of Kubernetes
+/// itself.
 const SYSTEM: [&str; 5] = [
     "kube-controller-manager",
     "kube-scheduler",
@@ -60,6 +60,8 @@ pub struct Workload {
     pub wanted: i32,
     /// Pods that are ready.
     pub ready: i32,
+    /// Pods that have been ready for `minReadySeconds`.
+    pub available: i32,
     /// Pods of the newest template.
     pub updated: i32,
     /// Pods.
@@ -96,6 +98,8 @@ pub struct PodLive {
     pub ready: bool,
     /// Whether it is terminating.
     pub deleting: bool,
+    /// When its grace period ends, in seconds since 1970, if it is.
+    pub leaves_by: Option<i64>,
     /// Whether the client Service sends it new clients.
     pub accepting: bool,
     /// Which boot configuration it was started with.
@@ -110,7 +114,8 @@ pub struct PodLive {
     pub nudged: Option<String>,
     /// What a NATS server was seen to use.
     pub loaded: Option<String>,
-    /// When it was started, in seconds since 1970.
+    /// When its container was started last, or else ended; a pod without one,
+    /// when it came to its node. In seconds since 1970.
     pub started: Option<i64>,
 }
 
@@ -208,6 +213,7 @@ impl Workload {
         Self {
             wanted: number("/spec/replicas"),
             ready: number("/status/readyReplicas"),
+            available: number("/status/availableReplicas"),
             updated: number("/status/updatedReplicas"),
             replicas: number("/status/replicas"),
             observed: observed >= generation,
@@ -283,6 +289,13 @@ impl PodLive {
             .flatten()
             .find(|condition| condition.type_ == "PodScheduled" && condition.status == "False");
         let restarts = container.map_or(0, |container| container.restart_count);
+        let runs = container.and_then(|container| container.state.as_ref()?.running.as_ref());
+        let ended =
+            container.and_then(|container| container.last_state.as_ref()?.terminated.as_ref());
+        let started = runs
+            .and_then(|running| running.started_at.clone())
+            .or_else(|| ended.and_then(|ended| ended.finished_at.clone()))
+            .or(status.start_time);
         let ready = status
             .conditions
             .iter()
@@ -307,6 +320,7 @@ impl PodLive {
                 ip: status.pod_ip.filter(|_| status.phase.as_deref() == Some("Running")),
                 ready,
                 deleting: pod.meta().deletion_timestamp.is_some(),
+                leaves_by: pod.meta().deletion_timestamp.as_ref().map(|time| time.0.as_second()),
                 accepting: labels.get(ACCEPTING).is_some_and(|value| value == "true"),
                 boot: labels.get(BOOT).cloned(),
                 cost: pod.annotations().get(DELETION_COST).cloned(),
@@ -314,7 +328,7 @@ impl PodLive {
                 restarts,
                 nudged: pod.annotations().get(NUDGED).cloned(),
                 loaded: pod.annotations().get(LOADED).cloned(),
-                started: status.start_time.map(|time| time.0.as_second()),
+                started: started.map(|time| time.0.as_second()),
             },
         ))
     }

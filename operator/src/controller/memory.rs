@@ -1,11 +1,12 @@
 //! What the operator remembers of a `PushCluster` between two looks at it. All
 //! of it may be lost: it saves requests, and decides nothing.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::time::Instant;
 
 use super::gateways::Seen;
 use super::kinds::Kind;
+use super::live::PodLive;
 use crate::crd::PushClusterStatus;
 
 /// What is remembered of one `PushCluster`.
@@ -23,6 +24,8 @@ pub struct Memory {
     pub read: HashMap<String, (Instant, Option<BTreeMap<String, String>>)>,
     /// What gateways said last, by the pod's name.
     pub gateways: BTreeMap<String, Seen>,
+    /// Those that were not ready yet when they said it.
+    pub early: BTreeSet<String>,
     /// When they were last asked.
     pub asked: Option<Instant>,
     /// Gateways' pods when all was as it should be, and the Deployment then.
@@ -61,4 +64,40 @@ pub struct Applied {
     pub wanted: String,
     /// What came of it; see [`super::live::Live::fingerprint`].
     pub fingerprint: String,
+}
+
+// === impl Memory ===
+
+impl Memory {
+    /// Whether a gateway is to be asked at once: because it is new, or was when
+    /// it said that it takes no clients yet.
+    pub fn asks(&self, pod: &PodLive) -> bool {
+        let known = self.gateways.contains_key(&pod.name);
+        pod.ip.is_some() && (!known || (pod.ready && self.early.contains(&pod.name)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Memory, PodLive, Seen};
+    use crate::controller::gateways::GatewayStatus;
+
+    #[test]
+    fn a_gateway_is_asked_when_it_is_new_and_when_it_is_ready() {
+        let pod = |ip: Option<&str>, ready| PodLive {
+            name: "a".to_owned(),
+            ip: ip.map(str::to_owned),
+            ready,
+            ..PodLive::default()
+        };
+        let mut memory = Memory::default();
+        assert!(!memory.asks(&pod(None, false)), "it has no address yet");
+        assert!(memory.asks(&pod(Some("10.0.0.1"), false)), "it is new");
+        memory.gateways.insert("a".to_owned(), Seen::Status(GatewayStatus::default()));
+        memory.early.insert("a".to_owned());
+        assert!(!memory.asks(&pod(Some("10.0.0.1"), false)), "it has said that it starts");
+        assert!(memory.asks(&pod(Some("10.0.0.1"), true)), "that is over");
+        memory.early.clear();
+        assert!(!memory.asks(&pod(Some("10.0.0.1"), true)));
+    }
 }

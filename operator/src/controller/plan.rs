@@ -12,6 +12,11 @@ use crate::crd::{
     CredentialsKind, CredentialsRef, NatsTls, PullPolicy, PushClusterSpec, Retention, SecretKey,
 };
 
+/// So soon some operator has looked at a gateway that is ready: also where the
+/// one that acts is killed, and another must take its place first
+/// ([`crate::leader::DURATION`], and some time to list what there is).
+const NOTICED_WITHIN: Duration = Duration::from_secs(30);
+
 /// A valid manifest with defaults resolved.
 #[derive(Clone, Debug)]
 pub struct Plan {
@@ -179,7 +184,8 @@ impl Wire {
             all.observed
                 && all.replicas == all.wanted
                 && all.updated == all.wanted
-                && all.ready == all.wanted
+                // Not at once: the last one may still be finding the others.
+                && all.available == all.wanted
         });
         match servers.annotations.get(WIRE).map(String::as_str) {
             Some("encrypted") => Self::Encrypted,
@@ -203,9 +209,11 @@ impl Plan {
         self.drain_delay + self.drain_period + Duration::from_secs(15)
     }
 
-    /// How long a new gateway must be ready before the next one may drain.
+    /// How long a new gateway must be ready before Kubernetes has the next one
+    /// drain: as long as a drain is to take. A longer one is waited for (see
+    /// [`super::pace`]), and there must be time to notice it.
     pub fn min_ready(&self) -> Duration {
-        self.drain_delay + self.drain_period
+        (self.drain_delay + self.drain_period).max(NOTICED_WITHIN)
     }
 
     /// The JetStream stream's name.

@@ -14,8 +14,10 @@ use super::context::Context;
 use super::fetch::{self, FetchError};
 use super::gateways::{self, EVERY};
 use super::kinds::Kind;
+use super::live::PodLive;
 use super::memory::Memory;
 use super::names::{ACCEPTING, DELETION_COST, NUDGED, Names, RECONCILE};
+use super::pace::{self, Pace};
 use super::plan::Plan;
 use super::servers;
 use super::status;
@@ -156,7 +158,7 @@ async fn look(
     let optional = plan.spec.http_route.is_some()
         || plan.spec.monitoring.as_ref().is_some_and(|m| m.pod_monitor == Some(true));
     let capable = if optional { context.capable().await } else { Capable::default() };
-    let desired = build::all(&plan, capable)?;
+    let mut desired = build::all(&plan, capable)?;
 
     let token = found
         .values
@@ -168,7 +170,23 @@ async fn look(
     ask(context, &names, token.map(String::as_str), memory).await;
     before_scale_down(context, &plan, memory).await;
     let pods = context.world.pods(&names);
-    let outcome = apply::apply(context, &plan, &desired, &pods, memory).await;
+    let live = context.world.get(Kind::Deployment, &names.namespace, &names.name);
+    // Applying changes the rest of what is remembered.
+    let (seen, gateways) = (memory.gateways.clone(), live.and_then(|live| live.workload));
+    let pace = Pace {
+        gateways: gateways.as_ref(),
+        wanted: plan.replicas,
+        at_once: plan.max_draining,
+        pods: &pods,
+        seen: &seen,
+        now: now().0.as_second(),
+    };
+    let waits = pace.waits();
+    if waits {
+        pace::wait(&plan, &mut desired);
+    }
+    let mut outcome = apply::apply(context, &plan, &desired, &pace, memory).await;
+    outcome.waits = waits;
     steer(context, &plan, memory).await;
     servers::keep_loaded(context, &plan, &found, memory).await;
     nudge(context, &plan, &pods, memory).await;
@@ -204,16 +222,18 @@ async fn ask(context: &Context, names: &Names, token: Option<&str>, memory: &mut
     let pods = context.world.pods(names);
     memory.gateways.retain(|name, _| pods.iter().any(|pod| pod.name == *name));
     let due = memory.asked.is_none_or(|when| when.elapsed() + Duration::from_secs(1) >= EVERY);
-    let unknown =
-        |pod: &super::live::PodLive| pod.ip.is_some() && !memory.gateways.contains_key(&pod.name);
-    if due {
-        memory.gateways = gateways::ask(&context.http, &pods, token).await;
-        memory.asked = Some(Instant::now());
-    } else if pods.iter().any(unknown) {
-        let new: Vec<_> = pods.iter().filter(|pod| unknown(pod)).cloned().collect();
-        let seen = gateways::ask(&context.http, &new, token).await;
-        memory.gateways.extend(seen);
+    let asked: Vec<_> = pods.iter().filter(|pod| due || memory.asks(pod)).cloned().collect();
+    if asked.is_empty() {
+        return;
     }
+    let seen = gateways::ask(&context.http, &asked, token).await;
+    if due {
+        memory.gateways.clear();
+        memory.asked = Some(Instant::now());
+    }
+    memory.gateways.extend(seen);
+    memory.early.retain(|name| !asked.iter().any(|pod| pod.name == *name));
+    memory.early.extend(asked.into_iter().filter(|pod| !pod.ready).map(|pod| pod.name));
 }
 
 /// Whether there are more gateways than there should be.
@@ -249,7 +269,7 @@ async fn steer(context: &Context, plan: &Plan, memory: &Memory) {
 /// Has Kubernetes update the mounted file at once: it looks at a pod's mounts
 /// when the pod changes, and else every minute or so. Once for each file, and
 /// only where a gateway says that it has another.
-async fn nudge(context: &Context, plan: &Plan, pods: &[super::live::PodLive], memory: &Memory) {
+async fn nudge(context: &Context, plan: &Plan, pods: &[PodLive], memory: &Memory) {
     let Some(expected) = &plan.config.expected_hash else { return };
     let late = pods.iter().filter(|pod| {
         !pod.deleting

@@ -37,6 +37,10 @@ const PATIENCE: Duration = Duration::from_secs(3);
 const MOUNTED: Duration = Duration::from_secs(8);
 /// One that could not be asked is asked again after so long.
 const AGAIN: Duration = Duration::from_secs(30);
+/// A server that starts reads everything itself. One that is not ready after so
+/// many seconds may be waiting for others whose configuration it has not got:
+/// they encrypt what they say to each other, and it does not.
+const STARTS_WITHIN: i64 = 30;
 /// After so long it is worth a person's time.
 const WORTH_SAYING: Duration = Duration::from_mins(5);
 
@@ -131,13 +135,12 @@ pub async fn keep_loaded(context: &Context, plan: &Plan, found: &Found, memory: 
         return;
     }
     let wanted = &managed.loaded.hash;
+    let now = Timestamp::now().as_second();
     memory.servers.retain(|name, _| {
         pods.iter().any(|pod| pod.name == *name && pod.loaded.as_ref() != Some(wanted))
     });
-    let behind: Vec<_> = pods
-        .iter()
-        .filter(|pod| pod.ready && !pod.deleting && pod.loaded.as_ref() != Some(wanted))
-        .collect();
+    let behind: Vec<_> =
+        pods.iter().filter(|pod| runs(pod, now) && pod.loaded.as_ref() != Some(wanted)).collect();
     if behind.is_empty() {
         return;
     }
@@ -168,6 +171,12 @@ pub async fn keep_loaded(context: &Context, plan: &Plan, found: &Found, memory: 
     for (pod, step, result) in done.into_iter().flatten() {
         settle(context, plan, managed, memory, pod, step, result).await;
     }
+}
+
+/// Whether a server can be asked: it is ready, or should have been long ago.
+fn runs(pod: &PodLive, now: i64) -> bool {
+    let late = pod.started.is_some_and(|started| now - started >= STARTS_WITHIN);
+    !pod.deleting && (pod.ready || (pod.ip.is_some() && late))
 }
 
 /// What is to be done with a server that is behind.

@@ -101,7 +101,8 @@ pub fn status(view: &View<'_>, now: &Time) -> PushClusterStatus {
     let names = Names::of(cluster);
     let before = cluster.status.clone().unwrap_or_default();
     let generation = cluster.metadata.generation;
-    let answers: Vec<&GatewayStatus> = answers(view);
+    let answers: Vec<&GatewayStatus> =
+        conditions::answering(view).into_iter().map(|(_, status)| status).collect();
     let gateways = view.gateways.clone().unwrap_or_default();
     let here = view.pods.iter().filter(|pod| !pod.deleting).count();
     let draining = view
@@ -168,19 +169,6 @@ pub fn is_news(
         now.connections = old;
     }
     before != now
-}
-
-/// What gateways that are to stay have answered.
-fn answers<'a>(view: &View<'a>) -> Vec<&'a GatewayStatus> {
-    let seen = view.seen;
-    view.pods
-        .iter()
-        .filter(|pod| !pod.deleting)
-        .filter_map(|pod| match seen.get(&pod.name)? {
-            Seen::Status(status) => Some(status),
-            Seen::Silent(_) => None,
-        })
-        .collect()
 }
 
 /// Conditions with the time since which they hold.

@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::iter;
 
 use gateway_config::Period;
 use k8s_openapi::api::core::v1::{LocalObjectReference, ResourceRequirements};
 use kube::{Resource as _, ResourceExt as _};
+use serde_json::Value;
 
 use super::build;
 use super::certificates;
@@ -84,6 +86,9 @@ pub fn validate(
         NatsPlan::Managed(_) => None,
     }
     .unwrap_or_else(|| format!("pushcluster.{}.{}", names.namespace, names.name));
+    if let NatsPlan::Managed(_) = &nats {
+        served(spec, &prefix)?;
+    }
     let stream_replicas = spec.nats.as_ref().and_then(|nats| nats.stream_replicas);
     let stream_replicas = stream_replicas.unwrap_or(match &nats {
         NatsPlan::Managed(managed) => managed.replicas,
@@ -153,6 +158,25 @@ fn complete(references: &[Reference], found: &Found) -> Result<(), Invalid> {
             continue;
         };
         return Err(Invalid::Secret { nats: *nats, message });
+    }
+    Ok(())
+}
+
+/// Apps can answer: in managed NATS their account may serve no other subjects.
+fn served(spec: &PushClusterSpec, prefix: &str) -> Result<(), Invalid> {
+    let Some(auth) = &spec.auth else { return Ok(()) };
+    let callout = Value::Object(auth.callout.keys.clone());
+    let rules = callout["subscribe"].as_array().into_iter().flatten().enumerate();
+    let rules = rules.map(|(index, rule)| (format!("subscribe[{index}]"), rule));
+    let own = format!("{prefix}.in.");
+    for (place, question) in iter::once(("connect".to_owned(), &callout["connect"])).chain(rules) {
+        if let Some(subject) = question["subject"].as_str()
+            && !subject.starts_with(&own)
+        {
+            return Err(Invalid::Spec(format!(
+                "spec.auth.callout.{place}.subject: apps of managed NATS may serve `{own}>` and no other subject; take one of these, or leave it out"
+            )));
+        }
     }
     Ok(())
 }

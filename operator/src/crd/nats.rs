@@ -32,6 +32,9 @@ pub struct Nats {
     #[serde(default)]
     #[schemars(schema_with = "schema::stream_replicas")]
     pub stream_replicas: Option<i32>,
+    /// Bytes of history that are kept of all channels together; beyond it the oldest go early. At least twice `limits.publicationBytes`. Default: as many as there is storage for.
+    #[schemars(range(min = 1_048_576))]
+    pub history_bytes: Option<i64>,
 }
 
 /// NATS servers that the operator runs.

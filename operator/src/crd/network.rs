@@ -36,6 +36,10 @@ pub struct ClientService {
     pub ip_family_policy: Option<IpFamilyPolicy>,
     /// Whether a client's address stays with one gateway.
     pub session_affinity: Option<SessionAffinity>,
+    /// Addresses of the proxies in front of this Service, and blocks of them (`10.0.0.0/8`), whose `X-Forwarded-For` or `Forwarded` says where a client is. How many stand one behind the other: `gateway.client.trustedHops`. Whether they send the PROXY protocol: `gateway.client.proxyProtocol`. Default: nobody's is believed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "schema::proxies")]
+    pub trusted_proxies: Vec<String>,
 }
 
 /// The Service for apps.

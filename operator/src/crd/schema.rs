@@ -4,13 +4,16 @@
 //! value), and the cost of its CEL rules is bounded by lengths; so every list
 //! and every text that a rule looks at has a limit.
 
-use gateway_config::{ChannelRule, Client, Limits, Log, Socketio};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::CustomResourceExt as _;
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde_json::{Map, Value, json};
+use schemars::{Schema, SchemaGenerator, json_schema};
+use serde_json::{Value, json};
 
 use super::PushCluster;
+
+mod sections;
+
+pub(super) use sections::{callout, channels, client, limits, log, proxies, socketio};
 
 /// Why the definition can't be printed.
 #[derive(Debug, thiserror::Error)]
@@ -61,167 +64,6 @@ fn clean(node: &mut Value) {
     }
 }
 
-// === sections of the gateway's configuration ===
-
-/// `limits`
-pub(super) fn limits(generator: &mut SchemaGenerator) -> Schema {
-    let mut schema =
-        section::<Limits>(generator, "What one gateway, one client and one request may use.");
-    for name in ["headerTimeout", "bodyTimeout"] {
-        property(&mut schema, name, &period("100ms", "10m"));
-    }
-    schema
-}
-
-/// `gateway.client`: the listener's address is the operator's.
-pub(super) fn client(generator: &mut SchemaGenerator) -> Schema {
-    let mut schema = section::<Client>(generator, "The listener that clients connect to.");
-    let origins = json!({
-        "maxItems": 256,
-        "items": {
-            "type": "string",
-            "maxLength": 512,
-            "x-kubernetes-validations": [{
-                "rule": "self == '*' || self.matches('^[a-z][a-z0-9+.-]*://[a-z0-9._:\\\\[\\\\]-]+$')",
-                "message": "takes *, or an origin as browsers send it, as in https://app.example.com",
-            }],
-        },
-        "x-kubernetes-list-type": "atomic",
-    });
-    property(&mut schema, "allowedOrigins", &origins);
-    without(&mut schema, &["listen"]);
-    schema
-}
-
-/// `gateway.socketio`
-pub(super) fn socketio(generator: &mut SchemaGenerator) -> Schema {
-    let mut schema = section::<Socketio>(generator, "The Socket.IO protocol's settings.");
-    for name in ["pingInterval", "pingTimeout", "upgradeTimeout", "connectTimeout"] {
-        property(&mut schema, name, &period("1s", "1h"));
-    }
-    property(&mut schema, "path", &json!({"maxLength": 256, "pattern": "^/(.*/)?$"}));
-    let namespaces = json!({
-        "maxItems": 64,
-        "items": {"type": "string", "maxLength": 128, "pattern": "^/"},
-        "x-kubernetes-list-type": "atomic",
-    });
-    property(&mut schema, "namespaces", &namespaces);
-    // A word, true or false, or a section: no structural schema has three
-    // types. The operator checks it.
-    if let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut) {
-        properties.insert(
-            "recovery".to_owned(),
-            json!({
-                "description": "Connection state recovery: `off`, or `{maxDisconnection: 2m}`.",
-                "x-kubernetes-preserve-unknown-fields": true,
-            }),
-        );
-    }
-    schema
-}
-
-/// `gateway.log`
-pub(super) fn log(generator: &mut SchemaGenerator) -> Schema {
-    let mut schema = section::<Log>(generator, "The log's form.");
-    property(&mut schema, "level", &json!({"minLength": 1, "maxLength": 1_024}));
-    schema
-}
-
-/// `channels`
-pub(super) fn channels(generator: &mut SchemaGenerator) -> Schema {
-    let mut rule = generator.subschema_for::<ChannelRule>();
-    strip(rule.ensure_object());
-    let pattern = json!({
-        "pattern": "^(\\$(user|sid)\\..+|[^.]+(\\.[^.]+)*)$",
-        "x-kubernetes-validations": [{
-            "rule": "!self.matches('(^|[.])>[.]')",
-            "message": "has `>` before its end; `>` may only be the last token",
-        }],
-    });
-    property(&mut rule, "match", &pattern);
-    if let Some(history) = rule.pointer_mut("/properties/history") {
-        // An `Option` of a section.
-        let inner = history.get("anyOf").and_then(|any| any.get(0)).cloned();
-        if let Some(inner) = inner {
-            let about = history.get("description").cloned();
-            *history = inner;
-            if let Some(about) = about {
-                history["description"] = about;
-            }
-        }
-        if let Some(age) = history.pointer_mut("/properties/maxAge") {
-            merge(
-                age,
-                &json!({
-                    "maxLength": 16,
-                    "pattern": "^([0-9]+(s|m|h|d))+$",
-                }),
-            );
-        }
-        history["required"] = json!(["maxAge", "maxMessages"]);
-    }
-    rule.ensure_object().insert("required".to_owned(), json!(["match"]));
-    json_schema!({
-        "type": "array",
-        "description": "Rules for channels; the first that matches a channel's name holds. Order counts.",
-        "maxItems": 256,
-        "x-kubernetes-list-type": "atomic",
-        "items": rule,
-    })
-}
-
-/// A section as it is in the gateway's configuration, without defaults and
-/// with nothing required.
-fn section<T: JsonSchema>(generator: &mut SchemaGenerator, about: &str) -> Schema {
-    let mut schema = generator.subschema_for::<T>();
-    let fields = schema.ensure_object();
-    strip(fields);
-    fields.remove("required");
-    fields.insert("description".to_owned(), json!(about));
-    schema
-}
-
-/// Takes defaults, and what Kubernetes doesn't know, from a schema.
-fn strip(fields: &mut Map<String, Value>) {
-    for name in ["default", "writeOnly", "additionalProperties"] {
-        fields.remove(name);
-    }
-    for value in fields.values_mut() {
-        match value {
-            Value::Object(inner) => strip(inner),
-            Value::Array(items) => {
-                items.iter_mut().filter_map(Value::as_object_mut).for_each(strip);
-            }
-            _ => {}
-        }
-    }
-}
-
-/// Adds to the schema of a property.
-fn property(schema: &mut Schema, name: &str, more: &Value) {
-    if let Some(property) =
-        schema.get_mut("properties").and_then(|properties| properties.get_mut(name))
-    {
-        merge(property, more);
-    }
-}
-
-fn merge(target: &mut Value, more: &Value) {
-    if let (Some(target), Some(more)) = (target.as_object_mut(), more.as_object()) {
-        for (key, value) in more {
-            target.insert(key.clone(), value.clone());
-        }
-    }
-}
-
-fn without(schema: &mut Schema, names: &[&str]) {
-    if let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut) {
-        for name in names {
-            properties.remove(*name);
-        }
-    }
-}
-
 // === values ===
 
 /// A length of time between two, as CEL reads it: it knows no days.
@@ -263,6 +105,17 @@ pub(super) fn affinity_timeout(_: &mut SchemaGenerator) -> Schema {
     nullable(
         period("1s", "24h"),
         "How long after its last packet an address stays, 1s to 24h. Default: 90s.",
+    )
+}
+
+/// `auth.jwt.leeway`
+pub(super) fn leeway(_: &mut SchemaGenerator) -> Schema {
+    let mut schema = period("0s", "5m");
+    // The gateway takes whole seconds.
+    schema["pattern"] = json!("^([0-9]+(s|m))+$");
+    nullable(
+        schema,
+        "How far the issuer's clock may be from the gateways', for `exp` and `nbf`; in whole seconds, 5m at most. Default: 5s.",
     )
 }
 

@@ -1,6 +1,15 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+use serde_json::Value;
+
 use super::schema::crd_yaml;
+
+mod expressible;
+
+/// The schema of `spec`.
+fn spec_of(crd: &Value) -> &Value {
+    &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
+}
 
 /// `push-operator crd > crds/pushclusters.yaml` makes it anew.
 #[test]
@@ -16,14 +25,13 @@ fn the_file_is_what_the_types_say() {
 /// A person reads it with `kubectl explain`.
 #[test]
 fn every_field_says_what_it_is() {
-    let crd: serde_json::Value = serde_saphyr::from_str(&crd_yaml().unwrap()).unwrap();
-    let root = &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"];
+    let crd: Value = serde_saphyr::from_str(&crd_yaml().unwrap()).unwrap();
     let mut bare = Vec::new();
-    walk(root, "spec", &mut bare);
+    walk(spec_of(&crd), "spec", &mut bare);
     assert!(bare.is_empty(), "{}", bare.join("\n"));
 }
 
-fn walk(schema: &serde_json::Value, path: &str, bare: &mut Vec<String>) {
+fn walk(schema: &Value, path: &str, bare: &mut Vec<String>) {
     for (name, property) in schema["properties"].as_object().into_iter().flatten() {
         let path = format!("{path}.{name}");
         if property["description"].as_str().is_none_or(str::is_empty) {

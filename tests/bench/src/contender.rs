@@ -7,6 +7,7 @@ use std::process::Command;
 use anyhow::{Context as _, ensure};
 use serde::Deserialize;
 
+use crate::cores::Cores;
 use crate::dialect::Dialect;
 use crate::load::{Api, Load};
 use crate::server::Server;
@@ -15,6 +16,9 @@ use crate::server::Server;
 pub const FLOOR: &str = "floor";
 /// The name of what is measured.
 pub const OURS: &str = "pushcluster";
+
+/// The name of the same with one thread for its clients.
+pub const ONE_SHARD: &str = "pushcluster-one-shard";
 
 /// A server to measure.
 #[derive(Clone, Debug)]
@@ -27,6 +31,7 @@ pub struct Contender {
     command: Vec<PathBuf>,
     dialect: Dialect,
     kind: Kind,
+    cores: Cores,
 }
 
 /// How it is published to.
@@ -62,6 +67,7 @@ impl Contender {
             command: vec![beside("floor")?],
             dialect: Dialect::Bare,
             kind: Kind::Message,
+            cores: Cores::default(),
         })
     }
 
@@ -81,7 +87,25 @@ impl Contender {
             command: vec![path],
             dialect: Dialect::SocketIo { join: "push:subscribe" },
             kind: Kind::Gateway,
+            cores: Cores::default(),
         })
+    }
+
+    /// The same gateway with one thread for its clients, as the floor has.
+    #[must_use]
+    pub fn with_one_shard(&self) -> Self {
+        let command = ["env", "PUSH_CLIENT_SHARDS=1"].map(PathBuf::from).into_iter();
+        Self {
+            name: ONE_SHARD.to_owned(),
+            command: command.chain(self.command.iter().cloned()).collect(),
+            ..self.clone()
+        }
+    }
+
+    /// The same with the server, and whoever starts it, on these cores.
+    #[must_use]
+    pub fn on(self, cores: Cores) -> Self {
+        Self { cores, ..self }
     }
 
     /// The peers that were built: one JSON object a line.
@@ -104,7 +128,8 @@ impl Contender {
             other => anyhow::bail!("{}: no dialect is named {other}", built.name),
         };
         ensure!(!built.command.is_empty(), "{}: no command", built.name);
-        Ok(Self { name: built.name, version: built.version, command: built.command, dialect, kind })
+        let Built { name, version, command, .. } = built;
+        Ok(Self { name, version, command, dialect, kind, cores: Cores::default() })
     }
 
     /// Whether it is the gateway.
@@ -122,7 +147,7 @@ impl Contender {
         let mut command = Command::new(words.next().context("no command")?);
         command.args(words);
         if self.kind != Kind::Gateway {
-            return Server::start(&mut command);
+            return Server::start(&command, self.cores);
         }
         let file = std::env::temp_dir().join(format!("pushcluster-bench-{}", std::process::id()));
         std::fs::write(&file, config)?;
@@ -130,7 +155,7 @@ impl Contender {
         for listener in ["client", "api", "admin"] {
             command.arg(format!("--{listener}-listen")).arg("127.0.0.1:0");
         }
-        Ok(Server::start(&mut command)?.with_scratch(file))
+        Ok(Server::start(&command, self.cores)?.with_scratch(file))
     }
 
     /// Clients and publishers for it, in its own language.

@@ -6,6 +6,7 @@
 //!
 //! - [`contender`]: the servers, and how each is started
 //! - [`server`]: a running server, its CPU time and its memory
+//! - [`cores`]: who runs on which core
 //! - [`dialect`]: what each speaks
 //! - [`load`]: the clients and publishers
 //! - [`scenario`]: what is measured
@@ -17,6 +18,7 @@
 #![allow(clippy::disallowed_methods)]
 
 pub mod contender;
+pub mod cores;
 pub mod dialect;
 pub mod frame;
 pub mod guard;

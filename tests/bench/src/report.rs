@@ -121,7 +121,8 @@ impl Machine {
         let kib: u64 = kib.trim_end_matches(" kB").parse().unwrap_or_default();
         Self {
             processor: value(&processors, "model name").unwrap_or_default(),
-            cores: std::thread::available_parallelism().map_or(0, usize::from),
+            // All that the machine has, wherever this thread is kept.
+            cores: processors.lines().filter(|line| line.starts_with("processor")).count(),
             memory_gib: (kib + (1 << 19)) >> 20,
             kernel: read("/proc/sys/kernel/osrelease").trim().to_owned(),
         }

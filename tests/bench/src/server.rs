@@ -3,12 +3,15 @@
 use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
 use std::ops::Sub;
+use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
+
+use crate::cores::{Cores, pin};
 
 /// A server that doesn't listen after this has failed.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -31,6 +34,36 @@ pub struct Server {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Cpu(pub Duration);
 
+/// The word with which this program starts another one; see [`become_server`].
+pub const SERVER: &str = "--as-server";
+
+/// The command that runs this program, which then becomes the server.
+fn tethered(command: &Command) -> anyhow::Result<Command> {
+    let own = std::env::current_exe().context("a running program has a path")?;
+    let mut tethered = Command::new(own);
+    tethered.arg(SERVER).arg(std::process::id().to_string());
+    tethered.arg(command.get_program()).args(command.get_args());
+    Ok(tethered)
+}
+
+/// Becomes a server that ends when the bench does, however that ends: the
+/// kernel sees to it (prctl(2), `PR_SET_PDEATHSIG`, which stays over exec).
+/// The words are the bench's process, the program and its arguments.
+///
+/// # Errors
+///
+/// Returns only where it can't.
+pub fn become_server(mut words: impl Iterator<Item = String>) -> anyhow::Result<()> {
+    let parent = words.next().context("whose server it is")?;
+    let program = words.next().context("which program")?;
+    rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
+    // It may have ended before that was said.
+    let now = rustix::process::getppid().map(|pid| pid.as_raw_nonzero().to_string());
+    anyhow::ensure!(now.as_ref() == Some(&parent), "the bench has ended");
+    Err(Command::new(&program).args(words).exec())
+        .with_context(|| format!("{program} does not run"))
+}
+
 // === impl Server ===
 
 impl Server {
@@ -40,13 +73,15 @@ impl Server {
     /// # Errors
     ///
     /// When it doesn't; with what it wrote.
-    pub fn start(command: &mut Command) -> anyhow::Result<Self> {
-        let mut child = command
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .with_context(|| format!("{} does not run", command.get_program().display()))?;
+    pub fn start(command: &Command, cores: Cores) -> anyhow::Result<Self> {
+        let mut tethered = tethered(command)?;
+        tethered.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        // It runs where the thread does that starts it.
+        pin(cores.server)?;
+        let child = tethered.spawn();
+        pin(cores.others)?;
+        let mut child =
+            child.with_context(|| format!("{} does not run", command.get_program().display()))?;
         let log = Arc::new(Mutex::new(String::new()));
         let (lines, printed) = mpsc::sync_channel(100);
         follow(child.stdout.take(), Arc::clone(&log), Some(lines));
@@ -146,8 +181,29 @@ impl Cpu {
         self.0.as_secs_f64() * 1e6 / count.max(1) as f64
     }
 
-    /// Fields 14 and 15 of `/proc/<pid>/stat` (`man 5 proc`).
+    /// What its threads have run, in nanoseconds, from
+    /// `/proc/<pid>/task/*/schedstat`; where the kernel doesn't tell, from
+    /// `/proc/<pid>/stat`, in hundredths of a second.
     fn of(pid: &str) -> Option<Self> {
+        Self::exact(pid).or_else(|| Self::in_ticks(pid))
+    }
+
+    /// The first field of each thread's `schedstat`: time on a core. What
+    /// threads that have ended have used isn't in it.
+    fn exact(pid: &str) -> Option<Self> {
+        let mut sum = Duration::ZERO;
+        for thread in std::fs::read_dir(format!("/proc/{pid}/task")).ok()? {
+            // A thread may end meanwhile.
+            let Ok(text) = std::fs::read_to_string(thread.ok()?.path().join("schedstat")) else {
+                continue;
+            };
+            sum += Duration::from_nanos(text.split_whitespace().next()?.parse().ok()?);
+        }
+        (!sum.is_zero()).then_some(Self(sum))
+    }
+
+    /// Fields 14 and 15 of `/proc/<pid>/stat` (`man 5 proc`).
+    fn in_ticks(pid: &str) -> Option<Self> {
         let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
         let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(11);
         let user: u32 = fields.next()?.parse().ok()?;

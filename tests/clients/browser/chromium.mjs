@@ -21,7 +21,8 @@ const FLAGS = [
   "--disable-sync",
 ];
 
-/** Opens a browser; `page(html)` opens a page, `close()` ends it all. */
+/** Opens a browser; `page(html)` opens a page, of another host than `localhost` if it
+ * is named, `close()` ends it all. */
 export async function browser() {
   if (!existsSync(EXECUTABLE)) {
     throw new Error(`${EXECUTABLE} is not there: apt-get install chromium, or set CHROMIUM`);
@@ -42,14 +43,14 @@ export async function browser() {
   const chrome = await chromium.launch({ executablePath: EXECUTABLE, args: FLAGS });
   return {
     origin,
-    async page(html) {
+    async page(html, host = "localhost") {
       const path = `/page-${pages.size}`;
       pages.set(path, html);
       const context = await chrome.newContext();
       // Only this machine: what the page asks of others is answered from
       // node_modules or not at all.
       await context.route(
-        (url) => !["localhost", "127.0.0.1"].includes(url.hostname),
+        (url) => !/(^|\.)localhost$|^127\.0\.0\.1$/.test(url.hostname),
         async (route) => {
           if (/\/socket\.io(\.min)?\.js$/.test(new URL(route.request().url()).pathname)) {
             const body = await readFile(BUNDLE);
@@ -69,7 +70,7 @@ export async function browser() {
       page.on("console", (message) => {
         if (message.type() === "error") page.problems.push(message.text());
       });
-      await page.goto(`${origin}${path}`);
+      await page.goto(`${origin.replace("localhost", host)}${path}`);
       return page;
     },
     async close() {

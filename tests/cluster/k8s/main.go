@@ -1,5 +1,5 @@
-// Command k8s is every Kubernetes program that the test cluster needs, in one
-// binary: they share nearly all of their code, so one link does for seven.
+// Command k8s is every program of the test cluster's node, in one binary: they
+// share nearly all of their code, so one build does for eight.
 //
 // The program is chosen by the name it is started by (a link named `kubectl`),
 // or else by its first argument (`k8s kubectl get pods`).
@@ -7,12 +7,14 @@ package main
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 
+	"github.com/coredns/coredns/coremain"
 	"github.com/spf13/cobra"
 	"go.etcd.io/etcd/server/v3/etcdmain"
 	"k8s.io/component-base/cli"
@@ -23,6 +25,11 @@ import (
 	scheduler "k8s.io/kubernetes/cmd/kube-scheduler/app"
 	kubelet "k8s.io/kubernetes/cmd/kubelet/app"
 
+	// What the Corefile of the tests names; CoreDNS' own program has fifty more.
+	_ "github.com/coredns/coredns/plugin/bind"
+	_ "github.com/coredns/coredns/plugin/errors"
+	_ "github.com/coredns/coredns/plugin/kubernetes"
+
 	// Logs as JSON, and metrics of the client and the version, register
 	// themselves where the real programs import them.
 	_ "k8s.io/component-base/logs/json/register"
@@ -30,8 +37,11 @@ import (
 	_ "k8s.io/component-base/metrics/prometheus/version"
 )
 
-// etcd parses its own arguments and is no cobra command.
-const etcd = "etcd"
+// They parse their own arguments and are no cobra commands.
+const (
+	etcd    = "etcd"
+	coredns = "coredns"
+)
 
 var programs = map[string]func() *cobra.Command{
 	"kube-apiserver":          apiserver.NewAPIServerCommand,
@@ -44,18 +54,23 @@ var programs = map[string]func() *cobra.Command{
 
 func main() {
 	name := filepath.Base(os.Args[0])
-	if _, known := programs[name]; !known && name != etcd && len(os.Args) > 1 {
+	if _, known := programs[name]; !known && name != etcd && name != coredns && len(os.Args) > 1 {
 		// Cobra reads os.Args itself.
 		os.Args = os.Args[1:]
 		name = os.Args[0]
 	}
-	if name == etcd {
+	switch name {
+	case etcd:
 		etcdmain.Main(os.Args)
 		return
+	case coredns:
+		coremain.Run()
+		return
 	}
+	forgetFlagsOfCoreDNS()
 	program, known := programs[name]
 	if !known {
-		names := []string{etcd}
+		names := []string{etcd, coredns}
 		for name := range programs {
 			names = append(names, name)
 		}
@@ -64,4 +79,18 @@ func main() {
 		os.Exit(2)
 	}
 	os.Exit(cli.Run(program()))
+}
+
+// Its packages register flags when they are loaded, `-p` among them. Kubernetes'
+// programs take over what is registered, and have a `-p` of their own.
+func forgetFlagsOfCoreDNS() {
+	flags := flag.NewFlagSet(os.Args[0], flag.ExitOnError)
+	flag.CommandLine.VisitAll(func(each *flag.Flag) {
+		switch each.Name {
+		case "conf", "p", "dns.port", "pidfile", "plugins", "quiet", "version":
+		default:
+			flags.Var(each.Value, each.Name, each.Usage)
+		}
+	})
+	flag.CommandLine = flags
 }

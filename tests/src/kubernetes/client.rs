@@ -8,8 +8,10 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+use tokio::net::TcpStream;
 
 use super::Cluster;
+use crate::patience::eventually;
 
 /// A machine outside the cluster: a network namespace that has one address and
 /// a way to pods and Services. It is gone when this is dropped.
@@ -45,6 +47,23 @@ impl Client {
     /// Its address.
     pub fn address(&self) -> &str {
         &self.address
+    }
+
+    /// Waits until connections to these Services, `HOST:PORT`, are taken:
+    /// kube-proxy takes a Service over when it comes to it, and until then its
+    /// address is nowhere.
+    ///
+    /// # Panics
+    ///
+    /// When that isn't so in time.
+    pub async fn until_open(&self, services: Vec<String>) {
+        self.run(async move || {
+            for service in services {
+                let open = async || TcpStream::connect(&service).await.is_ok();
+                eventually(&format!("the Service at {service}"), open).await;
+            }
+        })
+        .await;
     }
 
     /// Does something at its place: every socket that is opened meanwhile has

@@ -15,12 +15,13 @@ pub fn operator() -> String {
 ///
 /// # Panics
 ///
-/// When `tests/cluster/versions` names no version of NATS.
+/// When `tests/cluster/go.mod` names no version of NATS.
 pub fn nats() -> String {
-    let version = include_str!("../../cluster/versions")
+    let version = include_str!("../../cluster/go.mod")
         .lines()
-        .find_map(|line| line.strip_prefix("nats="))
-        .expect("tests/cluster/versions names NATS' version");
+        .find_map(|line| line.trim().strip_prefix("github.com/nats-io/nats-server/v2 v"))
+        .and_then(|rest| rest.split_whitespace().next())
+        .expect("tests/cluster/go.mod names NATS' version");
     image("PUSHCLUSTER_NATS_IMAGE", "nats-server", version)
 }
 

@@ -89,24 +89,32 @@ pub async fn install(cluster: &Cluster) {
 ///
 /// When helm does not succeed.
 pub async fn release(cluster: &Cluster, chart: &Path, suffix: &str) {
+    let arguments = ["upgrade", "--install", "push", "--namespace", SYSTEM, "--create-namespace"];
+    helm_with_images(cluster, &arguments, chart, suffix).await;
+}
+
+/// Runs helm with a chart, and with the images whose tags end so; what it said.
+///
+/// # Panics
+///
+/// When it does not succeed.
+pub async fn helm_with_images(
+    cluster: &Cluster,
+    arguments: &[&str],
+    chart: &Path,
+    suffix: &str,
+) -> String {
     let operator = format!("{}{suffix}", images::operator());
     let (repository, tag) = operator.rsplit_once(':').unwrap_or((&operator, "latest"));
-    cluster
-        .helm(&[
-            "upgrade",
-            "--install",
-            "push",
-            chart.to_str().expect("a path in UTF-8"),
-            "--namespace",
-            SYSTEM,
-            "--create-namespace",
-            "--wait",
-            "--timeout=3m",
-            &format!("--set=image.repository={repository},image.tag={tag}"),
-            &format!("--set=gatewayImage={}{suffix}", images::gateway()),
-            &format!("--set=natsImage={}", images::nats()),
-        ])
-        .await;
+    let with = [
+        chart.to_str().expect("a path in UTF-8"),
+        "--wait",
+        "--timeout=3m",
+        &format!("--set=image.repository={repository},image.tag={tag}"),
+        &format!("--set=gatewayImage={}{suffix}", images::gateway()),
+        &format!("--set=natsImage={}", images::nats()),
+    ];
+    cluster.helm(&[arguments, &with].concat()).await
 }
 
 /// The replica of the operator that acts; empty while none does.
@@ -157,15 +165,19 @@ impl Live {
         &self.namespace
     }
 
-    /// What a client or an app must know.
+    /// What a client or an app must know, once its Services can be reached.
     ///
     /// # Panics
     ///
     /// When there is no Service or key.
     pub async fn place(&self) -> Place {
+        let client = self.address("live").await;
+        let api = self.address("live-api").await;
+        let services = vec![client.clone(), api.clone()];
+        Client::new(&self.cluster).await.until_open(services).await;
         Place {
-            client: format!("http://{}", self.address("live").await),
-            api: format!("http://{}", self.address("live-api").await),
+            client: format!("http://{client}"),
+            api: format!("http://{api}"),
             key: self.secret("live-api-key", "key").await,
         }
     }
@@ -256,6 +268,16 @@ impl Live {
     /// When it hasn't in time.
     pub async fn settled(&self) {
         self.settled_within(super::PATIENCE).await;
+    }
+
+    /// The same where gateways are renewed one after the other, which takes a
+    /// while.
+    ///
+    /// # Panics
+    ///
+    /// When it hasn't in time.
+    pub async fn rolled_out(&self) {
+        self.settled_within(super::PATIENCE * 3).await;
     }
 
     /// The same after a fault, within what is promised for that.

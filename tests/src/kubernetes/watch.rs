@@ -108,11 +108,9 @@ impl Change {
     }
 }
 
-/// How many were leaving at one time, at most. Each counts for as long as a
-/// drain is to take: what a starved machine adds is not the operator's pace.
-pub fn most_at_once(all: &[Leaving], planned: Duration) -> usize {
-    let leaves = |each: &Leaving, at| each.from <= at && at < each.to.min(each.from + planned);
-    let at_once = |at: Instant| all.iter().filter(|each| leaves(each, at)).count();
+/// How many were leaving at one time, at most: however long each took.
+pub fn most_at_once(all: &[Leaving]) -> usize {
+    let at_once = |at: Instant| all.iter().filter(|each| each.from <= at && at < each.to).count();
     all.iter().map(|each| at_once(each.from)).max().unwrap_or_default()
 }
 

@@ -18,8 +18,8 @@ const PUBLISHED: usize = 5_000;
 /// # Errors
 ///
 /// When something is missing.
-pub async fn many_channels(gateways: usize) -> anyhow::Result<()> {
-    let world = World::start(gateways, "").await;
+pub async fn many_channels() -> anyhow::Result<()> {
+    let world = World::start(1, "").await;
     let gateway = &world.gateways[0];
     // What a client costs without channels is not asked here.
     let idle = Crowd::connect(CLIENTS, |_| (gateway.client_address().to_owned(), vec![])).await?;
@@ -43,9 +43,8 @@ pub async fn many_channels(gateways: usize) -> anyhow::Result<()> {
     publish(gateway.api(), |_| name(7)).await?;
     crowd.until(2 * PUBLISHED as u64).await?;
     let one = (world.gateways_cpu() - cpu).per(PUBLISHED as u64);
-    let relay = if gateways == 0 { "embedded" } else { "NATS" };
     println!(
-        "| {relay} | {} | {bytes} bytes | {one:.0} µs | {many:.0} µs |",
+        "| {} | {bytes} bytes | {one:.0} µs | {many:.0} µs |",
         format_args!("{:.1} s", took.as_secs_f64())
     );
     Ok(())
@@ -64,15 +63,14 @@ async fn publish(api: &str, channel: impl Fn(usize) -> String) -> anyhow::Result
     Ok(())
 }
 
-/// What a history publication costs a gateway that has no subscriber for it.
-/// Prints a row.
+/// What a history publication costs a gateway that has no subscriber for it,
+/// at so many every 4 ms. Prints a row.
 ///
 /// # Errors
 ///
 /// When NATS can't be reached.
-pub async fn unwanted() -> anyhow::Result<()> {
+pub async fn unwanted(per_tick: u64) -> anyhow::Result<()> {
     const SECONDS: u64 = 5;
-    const PER_TICK: u64 = 20;
     let world = World::start(1, "").await;
     let client = async_nats::connect(world.nats().url()).await?;
     let cpu = world.gateways_cpu();
@@ -84,12 +82,12 @@ pub async fn unwanted() -> anyhow::Result<()> {
     let begin = Instant::now();
     while begin.elapsed() < Duration::from_secs(SECONDS) {
         ticks.tick().await;
-        for number in 0..PER_TICK {
+        for number in 0..per_tick {
             let payload = format!("\"{:x<126}\"", "").into();
             client.publish(format!("push.pub.kept.{}", number % 10), payload).await?;
         }
         client.flush().await?;
-        count += PER_TICK;
+        count += per_tick;
     }
     let gateway = &world.gateways[0];
     crate::patience::eventually("the gateway has read all", || async {

@@ -30,10 +30,7 @@ struct Named {
 ///
 /// When they are none.
 pub fn trusting(bundle: &str, name: &str) -> ClientConfig {
-    let mut roots = RootCertStore::empty();
-    for one in CertificateDer::pem_slice_iter(bundle.as_bytes()) {
-        roots.add(one.unwrap()).unwrap();
-    }
+    let roots = roots(bundle);
     let provider = Arc::new(default_provider());
     let inner = WebPkiServerVerifier::builder_with_provider(roots.into(), provider.clone());
     let inner = inner.build().unwrap();
@@ -44,6 +41,27 @@ pub fn trusting(bundle: &str, name: &str) -> ClientConfig {
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(Named { inner, name }))
         .with_no_client_auth()
+}
+
+/// Trusts the authorities of a bundle, for servers of the name that is dialled.
+///
+/// # Panics
+///
+/// When they are none.
+pub fn trusts(bundle: &str) -> ClientConfig {
+    ClientConfig::builder_with_provider(Arc::new(default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots(bundle))
+        .with_no_client_auth()
+}
+
+fn roots(bundle: &str) -> RootCertStore {
+    let mut roots = RootCertStore::empty();
+    for one in CertificateDer::pem_slice_iter(bundle.as_bytes()) {
+        roots.add(one.unwrap()).unwrap();
+    }
+    roots
 }
 
 // === impl Named ===

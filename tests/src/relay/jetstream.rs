@@ -114,7 +114,9 @@ impl RelayUnderTest for JetStream {
     fn start(&self, setup: Setup) -> Pending<'_, World> {
         Box::pin(async move {
             let nats = tokio::task::spawn_blocking(Nats::single).await.unwrap();
-            let rules = Rules::new(setup.rules.clone(), 1_000_000).shared();
+            let rules = Rules::new(setup.rules.clone(), 1_000_000)
+                .with_history_bytes(setup.history_bytes)
+                .shared();
             let app = async_nats::connect(nats.url()).await.unwrap();
             let mut doors = Vec::new();
             if setup.faults {

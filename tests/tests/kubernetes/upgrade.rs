@@ -17,7 +17,7 @@ async fn an_upgrade_of_the_chart_loses_nothing() {
     let image = images::gateway();
     live.until("the new operator to act", PATIENCE, |object| object["status"]["image"] == *image)
         .await;
-    live.settled().await;
+    live.rolled_out().await;
     for (pod, _) in live.gateways().await {
         let pod = live.namespace().get(&["pod", &pod]).await;
         assert_eq!(pod["spec"]["containers"][0]["image"], image.as_str());

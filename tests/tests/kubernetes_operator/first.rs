@@ -1,8 +1,8 @@
 //! From the installation to the deletion.
 
 use serde_json::json;
-use tests::kubernetes::live::{SYSTEM, chart, example, install};
-use tests::kubernetes::{Client, Cluster, Live, Namespace};
+use tests::kubernetes::live::example;
+use tests::kubernetes::{Client, Cluster, Live};
 use tests::socketio::Transport;
 
 #[tokio::test]
@@ -55,30 +55,4 @@ async fn the_minimal_example_is_a_push_service_and_its_deletion_leaves_nothing()
     // What was stored stays: the default is Retain.
     let claims = namespace.kubectl(&["get", "persistentvolumeclaims", "-o", "name"]).await;
     assert_eq!(claims.lines().count(), 3, "{claims}");
-}
-
-#[tokio::test]
-async fn helm_test_publishes_and_receives() {
-    let Some(cluster) = Cluster::find().await else { return };
-    install(&cluster).await;
-    let said = cluster.helm(&["test", "push", "-n", SYSTEM, "--logs", "--timeout=4m"]).await;
-    assert!(said.contains("received what was published"), "{said}");
-    let left = cluster.kubectl(&["-n", SYSTEM, "get", "push", "-o", "name"]).await;
-    assert_eq!(left, "", "the test's PushCluster goes with it");
-}
-
-#[tokio::test]
-async fn every_example_is_accepted() {
-    let Some(cluster) = Cluster::find().await else { return };
-    install(&cluster).await;
-    let namespace = Namespace::new(&cluster, "examples").await;
-    let mut count = 0;
-    for entry in std::fs::read_dir(chart().join("../examples")).unwrap() {
-        let path = entry.unwrap().path();
-        let path = path.to_str().unwrap();
-        // Unknown fields are an error, which a plain apply only warns of.
-        namespace.kubectl(&["create", "--dry-run=server", "--validate=strict", "-f", path]).await;
-        count += 1;
-    }
-    assert!(count >= 5, "{count} examples");
 }

@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use serde_json::json;
 use tests::kubernetes::live::{LEASE, MINUTE, SMALL, SYSTEM, leader, told};
-use tests::kubernetes::{Cluster, Live, Load, Traffic};
+use tests::kubernetes::watch::most_at_once;
+use tests::kubernetes::{Cluster, Live, Load, Traffic, Watch};
 use tokio::time::{Instant, sleep};
 
 use super::CALM;
@@ -19,6 +20,7 @@ async fn another_replica_goes_on_when_the_leader_is_lost() {
 
     // Killed in the middle of a rollout.
     let before: BTreeSet<_> = live.gateways().await.into_iter().collect();
+    let watch = Watch::start(live.namespace(), "app.kubernetes.io/name=pushcluster-gateway");
     let killed = leader(&cluster).await;
     live.patch(&json!({"spec": {"pod": {"annotations": {"example.com/change": "1"}}}})).await;
     live.until("a rollout to be under way", MINUTE, |object| {
@@ -29,9 +31,11 @@ async fn another_replica_goes_on_when_the_leader_is_lost() {
     // Else it starts again, as who it was.
     cluster.kubectl(&["-n", SYSTEM, "delete", "pod", &killed, "--grace-period=0", "--force"]).await;
     let next = another(&cluster, &killed).await;
-    live.settled().await;
+    live.rolled_out().await;
     let after: BTreeSet<_> = live.gateways().await.into_iter().collect();
     assert!(after.len() == 2 && after.is_disjoint(&before), "{before:?} are renewed: {after:?}");
+    let left = watch.finish();
+    assert!(left.len() == 2 && most_at_once(&left) == 1, "one after the other: {left:#?}");
 
     // Frozen: it can't know that it leads no more.
     wait_for_two(&cluster).await;
@@ -43,10 +47,12 @@ async fn another_replica_goes_on_when_the_leader_is_lost() {
     live.scale(2).await;
     live.until("the other replica to act on", MINUTE, |o| o["status"]["replicas"] == 2).await;
     assert_eq!(leader(&cluster).await, last, "who wakes up does not take it back");
+    lost(&cluster, &next).await;
 
     // Robbed: somebody else stands in the Lease, and nobody acts for a while.
     let robbed = json!({"spec": {"holderIdentity": "a-stranger"}}).to_string();
     cluster.kubectl(&["-n", SYSTEM, "patch", "lease", LEASE, "--type=merge", "-p", &robbed]).await;
+    lost(&cluster, &last).await;
     another(&cluster, "a-stranger").await;
     live.scale(3).await;
     live.healed().await;
@@ -70,6 +76,15 @@ async fn another(cluster: &Cluster, before: &str) -> String {
     })
     .await;
     next
+}
+
+/// Waits until a replica says that it leads no more, though nobody told it to
+/// stop.
+async fn lost(cluster: &Cluster, replica: &str) {
+    told(cluster, SYSTEM, "who leads no more", MINUTE, |event| {
+        event.starts_with("LeadershipLost") && event.contains(replica)
+    })
+    .await;
 }
 
 /// Waits until there are two replicas of the operator to choose from.

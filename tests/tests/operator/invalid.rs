@@ -3,7 +3,7 @@
 use tests::apiserver::ApiServer;
 
 /// A spec, and what the refusal must name.
-const INVALID: [(&str, &str); 38] = [
+const INVALID: [(&str, &str); 51] = [
     ("{replicas: -1}", "spec.replicas"),
     ("{replicas: 2000}", "spec.replicas"),
     ("{replicas: many}", "spec.replicas"),
@@ -32,6 +32,14 @@ const INVALID: [(&str, &str); 38] = [
         "secretRef.key",
     ),
     ("{auth: {anonymous: false}}", "spec.auth.anonymous"),
+    ("{auth: {anonymous: false, callout: {subscribe: [{match: 'a.>'}]}}}", "spec.auth.anonymous"),
+    ("{auth: {callout: {connect: {timeout: 31s}}}}", "spec.auth.callout.connect.timeout"),
+    ("{auth: {callout: {connect: {subject: 'a.*'}}}}", "spec.auth.callout.connect.subject"),
+    ("{auth: {callout: {connect: {subject: '$SYS.a'}}}}", "spec.auth.callout.connect.subject"),
+    ("{auth: {callout: {connect: {url: 'http://a'}}}}", "spec.auth.callout.connect.url"),
+    ("{auth: {callout: {subscribe: [{timeout: 1s}]}}}", "spec.auth.callout.subscribe[0].match"),
+    ("{auth: {callout: {subscribe: [{match: 'a.>.b'}]}}}", "spec.auth.callout.subscribe[0].match"),
+    ("{auth: {jwt: {jwksUrl: 'https://a/k', leeway: 1h}}}", "spec.auth.jwt.leeway"),
     ("{auth: {jwt: {}}}", "auth.jwt takes exactly one of secret, publicKey and jwksUrl"),
     (
         "{auth: {jwt: {jwksUrl: 'https://a/k', secret: {name: a, key: b}}}}",
@@ -57,8 +65,19 @@ const INVALID: [(&str, &str); 38] = [
     ),
     ("{channels: [{match: a, history: {maxMessages: 1}}]}", "spec.channels[0].history.maxAge"),
     ("{channels: [{match: a, hisory: {}}]}", "spec.channels[0].hisory"),
+    ("{channels: [{match: a, slowConsumer: drop}]}", "spec.channels[0].slowConsumer"),
+    (
+        "{channels: [{match: a, slowConsumer: latest, history: {maxMessages: 1, maxAge: 1h}}]}",
+        "slowConsumer: dropOldest and latest are for channels without history",
+    ),
     ("{drain: {period: 11m}}", "spec.drain.period"),
     ("{rollout: {maxDraining: 0}}", "spec.rollout.maxDraining"),
+    ("{service: {client: {trustedProxies: [proxy]}}}", "spec.service.client.trustedProxies[0]"),
+    (
+        "{service: {client: {trustedProxies: [10.0.0.1]}}, gateway: {client: {trustedProxies: [10.0.0.2]}}}",
+        "are the same list; write it once",
+    ),
+    ("{gateway: {client: {trustedHops: 2}}}", "spec.gateway.client.trustedHops"),
     (
         "{service: {client: {sessionAffinity: {timeout: 30s}}}, gateway: {socketio: {pingInterval: 25s}}}",
         "spec.service.client.sessionAffinity.timeout",
@@ -69,14 +88,16 @@ const INVALID: [(&str, &str); 38] = [
 const NAMES: [&str; 3] = ["1st", "a.b", "a-name-of-more-than-forty-letters-is-too-long"];
 
 /// What must be taken.
-const VALID: [&str; 9] = [
+const VALID: [&str; 11] = [
     "{}",
     "{replicas: 0}",
     "{nats: {managed: {replicas: 1, allowPlaintext: false, storage: {size: 1Gi, className: ''}, resources: {requests: {cpu: 1, memory: 128Mi}}}}}",
     "{nats: {external: {url: 'tls://a.example.com:4222,tls://b:4222', credentials: {type: UserPassword, secretRef: {name: nats}}, tls: {ca: {name: c, key: ca.crt}, clientCertificate: {name: d}}}}}",
     "{auth: {anonymous: true, jwt: {jwksUrl: 'https://id.example.com/jwks', issuer: i, audience: a, algorithms: [RS256]}, apiKeysSecret: {name: k}}}",
     "{gateway: {client: {allowedOrigins: ['*', 'https://a.example.com', 'http://localhost:3000']}, socketio: {recovery: off, pingInterval: 20s, namespaces: [/, /admin]}, log: {format: json}}}",
-    "{channels: [{match: '>', clientPublish: false}, {match: '$user.auth0|7'}, {match: 'orders.>', history: {maxMessages: 1000, maxAge: 1d}}], limits: {connections: 5000, bodyTimeout: 20s}}",
+    "{auth: {anonymous: false, jwt: {jwksUrl: 'https://id.example.com/jwks', leeway: 1m}, callout: {cached: 0, connect: {}, subscribe: [{match: 'room.>', subject: 'my.own-1.$auth', timeout: 500ms}]}}}",
+    "{service: {client: {trustedProxies: [10.0.0.0/8, 'fd00::1']}}, gateway: {client: {trustedHops: 2, proxyProtocol: true}}}",
+    "{channels: [{match: '>', clientPublish: false}, {match: '$user.auth0|7'}, {match: 'prices.>', slowConsumer: latest}, {match: cursors, slowConsumer: dropOldest}, {match: 'orders.>', slowConsumer: disconnect, history: {maxMessages: 1000, maxAge: 1d}}], limits: {connections: 5000, bodyTimeout: 20s}}",
     "{service: {client: {type: LoadBalancer, externalTrafficPolicy: Local, ipFamilyPolicy: PreferDualStack, sessionAffinity: {type: ClientIP, timeout: 2m}, annotations: {a/b: c}}, api: {type: ClusterIP}}, ingress: {className: haproxy, host: live.example.com, tlsSecret: t}, httpRoute: {parentRefs: [{name: public, namespace: gateways}], hostnames: [live.example.com]}}",
     "{drain: {delay: 0s, period: 10m}, rollout: {maxDraining: 3}, pod: {resources: {limits: {memory: 1Gi}}, nodeSelector: {a: b}, tolerations: [{key: a, operator: Exists}], topologyKeys: []}, networkPolicy: {enabled: true, apiFrom: [{namespaceSelector: {}}]}, monitoring: {podMonitor: true, labels: {release: p}}}",
 ];

@@ -341,11 +341,16 @@ spec:
 ";
 const VERSIONS: &str = "versions: [{name: v1, served: true, storage: true, schema: {openAPIV3Schema: {type: object, x-kubernetes-preserve-unknown-fields: true}}}]";
 
-pub(super) fn optional_kinds(kubernetes: &ApiServer) {
+/// Has the API server know the Gateway API's routes.
+pub(super) fn routes(kubernetes: &ApiServer) {
     kubernetes.must_with(&["apply", "-f", "-"], &ROUTES.replace("VERSIONS", VERSIONS));
     kubernetes.eventually("the routes' definition to be served", || {
         kubernetes.kubectl(&["get", "httproutes", "-A"]).ok.then_some(())
     });
+}
+
+pub(super) fn optional_kinds(kubernetes: &ApiServer) {
+    routes(kubernetes);
     let operator = Operator::start(kubernetes, "optional", &[]);
     made(
         kubernetes,

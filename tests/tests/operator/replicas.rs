@@ -31,6 +31,11 @@ pub(super) fn takes_over(kubernetes: &ApiServer) {
     kubernetes.namespace("taken-over");
     kubernetes.apply("taken-over", &manifest("live", "{}"));
     kubernetes.eventually("its work", || kubernetes.get("taken-over", "deployment/live"));
+    restarted(kubernetes, "taken-over", "live-nats-1");
+    kubernetes.eventually("an Event of it", || {
+        let said = events_of(kubernetes, "taken-over", "PushCluster");
+        said.iter().any(|one| one.0.starts_with(RESTARTED)).then_some(())
+    });
     // Killed, it gives nothing back; who comes after it says so.
     drop(second);
     let third = Operator::start(kubernetes, "third", &[]);
@@ -44,17 +49,47 @@ pub(super) fn takes_over(kubernetes: &ApiServer) {
         ];
         all.iter().all(|what| said.iter().any(|one| one.starts_with(what))).then_some(())
     });
+    // It has looked, and says what still holds; not what has happened before.
+    let said = kubernetes.eventually("the third to say something", || {
+        let said = events_of(kubernetes, "taken-over", "PushCluster");
+        said.iter().any(|(_, who)| who == "third").then_some(said)
+    });
+    let restarts: Vec<_> = said.iter().filter(|one| one.0.starts_with(RESTARTED)).collect();
+    assert_eq!(restarts.len(), 1, "{restarts:?}");
     drop(third);
+}
+
+/// What is said when a server was started again.
+const RESTARTED: &str = "NatsServerRestarted NATS server live-nats-1 was started again, 1 times";
+
+/// What a kubelet would say of a server whose container it has started again.
+fn restarted(kubernetes: &ApiServer, namespace: &str, pod: &str) {
+    kubernetes.eventually("its pod", || kubernetes.get(namespace, &format!("pod/{pod}")));
+    let container = serde_json::json!({
+        "name": "nats", "image": "nats", "imageID": "nats", "ready": false, "restartCount": 1,
+    });
+    let status = serde_json::json!({"status": {"containerStatuses": [container]}}).to_string();
+    let patch = ["--subresource=status", "--type=merge", "-p", &status];
+    kubernetes.must(&[&["patch", "-n", namespace, "pod", pod][..], &patch].concat());
 }
 
 /// What was said of the Lease: reason and text.
 fn events(kubernetes: &ApiServer) -> Vec<String> {
-    let list = kubernetes.must(&["get", "-n", "default", "events.events.k8s.io", "-o", "json"]);
+    events_of(kubernetes, "default", "Lease").into_iter().map(|(said, _)| said).collect()
+}
+
+/// What was said of objects of one kind: reason and text, and by which replica.
+fn events_of(kubernetes: &ApiServer, namespace: &str, kind: &str) -> Vec<(String, String)> {
+    let list = kubernetes.must(&["get", "-n", namespace, "events.events.k8s.io", "-o", "json"]);
     let list: serde_json::Value = serde_json::from_str(&list).unwrap();
     let all = list["items"].as_array().unwrap().iter();
-    let all = all.filter(|one| one["regarding"]["kind"] == "Lease");
+    let all = all.filter(|one| one["regarding"]["kind"] == kind);
     let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
-    all.map(|one| format!("{} {}", text(&one["reason"]), text(&one["note"]))).collect()
+    all.map(|one| {
+        let said = format!("{} {}", text(&one["reason"]), text(&one["note"]));
+        (said, text(&one["reportingInstance"]))
+    })
+    .collect()
 }
 
 /// What the chart makes in the namespace of an operator of its own.

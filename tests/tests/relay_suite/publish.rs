@@ -123,7 +123,7 @@ pub async fn fields_arrive_as_published(relay: &impl RelayUnderTest) {
             assert_eq!(&*arrived.event, "greeting");
             assert_eq!(arrived.args, args);
             assert!(arrived.spread);
-            assert_eq!(arrived.except, ["socket".into()]);
+            assert_eq!(arrived.except, [Box::<str>::from("socket")]);
             assert_eq!(arrived.id, None);
             assert_eq!(arrived.position, published.position);
             assert!(arrived.position.is_none_or(|position| position.time == arrived.time));

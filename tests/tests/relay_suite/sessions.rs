@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use gateway::channel::Channel;
 use gateway::offset::Position;
 use gateway::relay::{Claim, FeedItem, Owner, SessionRecord, Sessions, SubscriptionRecord};
 use tests::relay::{Gateway, RelayUnderTest, Setup, World, patiently};
@@ -14,12 +15,13 @@ fn pid(text: &str) -> Arc<str> {
 fn record(channels: &[&str]) -> SessionRecord {
     let start = Position { epoch: 7, sequence: 3, time: 9 };
     let subscription = |name: &&str| SubscriptionRecord {
-        channel: (*name).into(),
+        channel: Channel::new(name).unwrap(),
         start,
         joined: start,
         meta: true,
     };
     SessionRecord {
+        began: 0,
         sid: "sid".into(),
         namespace: "/admin".into(),
         user: Some("ada".into()),

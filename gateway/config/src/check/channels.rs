@@ -1,11 +1,19 @@
 //! Channel rules.
 
 use super::Findings;
-use crate::ChannelRule;
+use crate::{ChannelRule, SlowConsumer};
 
 pub(super) fn check(rules: &[ChannelRule], findings: &mut Findings) {
     for (index, rule) in rules.iter().enumerate() {
         let Some(history) = rule.history else { continue };
+        if rule.slow_consumer != SlowConsumer::Disconnect {
+            let message = format!(
+                "`{}` is for channels without history, and the rule for `{}` has `history`: remove `history`, or use `disconnect`, after which a client resumes without a loss",
+                rule.slow_consumer.as_str(),
+                rule.matches,
+            );
+            findings.add(format!("channels[{index}].slowConsumer"), message);
+        }
         if history.max_age.get().as_secs() < 1 {
             let path = format!("channels[{index}].history.maxAge");
             findings.add(path, "takes 1s or more, as in 1h");

@@ -2,7 +2,7 @@
 
 use super::Findings;
 use crate::listen::{Listen, advertised};
-use crate::{Admin, Api, Client, Config};
+use crate::{Admin, Api, Client, Config, Network};
 
 pub(super) fn check(config: &Config, findings: &mut Findings) {
     let listeners = [
@@ -35,6 +35,7 @@ pub(super) fn check(config: &Config, findings: &mut Findings) {
         if off_loopback("client.listen")
             && config.auth.jwt.is_none()
             && config.auth.anonymous.is_none()
+            && !config.auth.asks_who()
         {
             findings.add(
                 "client.listen",
@@ -58,6 +59,25 @@ pub(super) fn check(config: &Config, findings: &mut Findings) {
         }
     }
     peers(config, &good, findings);
+    for (section, tls) in [("client.tls", &config.client.tls), ("api.tls", &config.api.tls)] {
+        let Some(tls) = tls.as_ref().filter(|tls| tls.is_set()) else { continue };
+        let files = [("cert", &tls.cert), ("key", &tls.key)];
+        for (name, _) in files.iter().filter(|(_, path)| path.is_empty()) {
+            let message = "is missing; `cert` and `key` go together";
+            findings.add(format!("{section}.{name}"), message);
+        }
+    }
+    for (index, proxy) in config.client.trusted_proxies.iter().enumerate() {
+        if let Err(error) = proxy.parse::<Network>() {
+            findings.add(format!("client.trustedProxies[{index}]"), error.to_string());
+        }
+    }
+    if config.client.trusted_hops > 1 && config.client.trusted_proxies.is_empty() {
+        findings.add(
+            "client.trustedHops",
+            "counts proxies, and none is trusted; list the addresses of the last one in `client.trustedProxies`",
+        );
+    }
     for (index, origin) in config.client.allowed_origins.iter().enumerate() {
         if let Err(message) = origin_form(origin) {
             findings.add(format!("client.allowedOrigins[{index}]"), message);
@@ -123,10 +143,10 @@ fn is_name(name: &str) -> bool {
 
 /// An origin as browsers send it (RFC 6454, section 6.2).
 fn origin_form(origin: &str) -> Result<(), String> {
-    if origin == "*" {
+    if origin == "*" || origin == "null" {
         return Ok(());
     }
-    let form = "takes `*`, or an origin as browsers send it, as in `https://app.example.com` or `http://localhost:3000`";
+    let form = "takes `*`, or an origin as browsers send it, as in `https://app.example.com`, `http://localhost:3000` or `https://*.example.com`";
     let Some((scheme, rest)) = origin.split_once("://") else {
         return Err(format!("{form}; `{}` has no scheme", origin.escape_debug()));
     };
@@ -137,8 +157,11 @@ fn origin_form(origin: &str) -> Result<(), String> {
     if rest.contains(['/', '?', '#', '@']) {
         return Err(format!("{form}; leave out what follows the host and port"));
     }
+    let rest = rest.strip_prefix("*.").unwrap_or(rest);
     if rest.contains('*') {
-        return Err(format!("{form}; a `*` inside an origin has no meaning, list each origin"));
+        return Err(format!(
+            "{form}; a `*` stands for the beginning of a host, with a `.` after it"
+        ));
     }
     // An IPv6 address has colons of its own, in brackets.
     let (host, port) = match rest.rsplit_once(':') {

@@ -1,13 +1,16 @@
 //! API keys, and how tokens are verified.
 
 use super::Findings;
-use crate::{ApiKey, Config, Jwt};
+use crate::{ApiKey, Config, Jwt, Period};
+
+/// More would be no leeway but a longer life for every token.
+const MOST_LEEWAY: Period = Period::from_secs(300);
 
 pub(super) fn check(config: &Config, findings: &mut Findings) {
     api_keys(config, findings);
     if let Some(key) = &config.auth.jwt {
         jwt(key, findings);
-    } else if config.auth.anonymous == Some(false) {
+    } else if config.auth.anonymous == Some(false) && !config.auth.asks_who() {
         findings.add(
             "auth.anonymous",
             "nobody could connect: neither without a token nor, as `auth.jwt` is not set, with one; set `auth.jwt`, or `auth.anonymous: true`",
@@ -125,6 +128,12 @@ fn jwt(jwt: &Jwt, findings: &mut Findings) {
             );
             findings.add(path, message);
         }
+    }
+    if jwt.leeway.is_some_and(|leeway| leeway > MOST_LEEWAY || leeway.as_millis() % 1_000 != 0) {
+        findings.add(
+            "auth.jwt.leeway",
+            "takes whole seconds up to 5m; clocks that differ by more need mending",
+        );
     }
     for (name, claim) in [("issuer", &jwt.issuer), ("audience", &jwt.audience)] {
         if claim.as_ref().is_some_and(String::is_empty) {

@@ -42,11 +42,11 @@ const FILES: &[(&str, &str)] = &[
     ),
     (
         "client: [a]",
-        "push.yaml:1:9: client: takes a section with `allowedOrigins`, `listen` and `shards`, not a list",
+        "push.yaml:1:9: client: takes a section with `allowedOrigins`, `listen`, `proxyProtocol`, `shards`, `tls`, `trustedHops` and `trustedProxies`, not a list",
     ),
     (
         "client: 5",
-        "push.yaml:1:9: client: takes a section with `allowedOrigins`, `listen` and `shards`, not text",
+        "push.yaml:1:9: client: takes a section with `allowedOrigins`, `listen`, `proxyProtocol`, `shards`, `tls`, `trustedHops` and `trustedProxies`, not text",
     ),
     (
         "client: {shards: many}",
@@ -70,19 +70,21 @@ const FILES: &[(&str, &str)] = &[
     ),
     (
         "client: {allowedOrigins: [https://app.example.com/]}",
-        "push.yaml:1:27: client.allowedOrigins[0]: takes `*`, or an origin as browsers send it, as in `https://app.example.com` or `http://localhost:3000`; leave out what follows the host and port",
+        "push.yaml:1:27: client.allowedOrigins[0]: takes `*`, or an origin as browsers send it, as in `https://app.example.com`, `http://localhost:3000` or `https://*.example.com`; leave out what follows the host and port",
     ),
     (
         "client: {allowedOrigins: [app.example.com]}",
-        "push.yaml:1:27: client.allowedOrigins[0]: takes `*`, or an origin as browsers send it, as in `https://app.example.com` or `http://localhost:3000`; `app.example.com` has no scheme",
+        "push.yaml:1:27: client.allowedOrigins[0]: takes `*`, or an origin as browsers send it, as in `https://app.example.com`, `http://localhost:3000` or `https://*.example.com`; `app.example.com` has no scheme",
     ),
     (
-        "client: {allowedOrigins: ['https://*.example.com']}",
-        "push.yaml:1:27: client.allowedOrigins[0]: takes `*`, or an origin as browsers send it, as in `https://app.example.com` or `http://localhost:3000`; a `*` inside an origin has no meaning, list each origin",
+        "client: {allowedOrigins: ['https://*example.com', 'https://a.*.example.com', 'https://*']}",
+        "push.yaml:1:27: client.allowedOrigins[0]: takes `*`, or an origin as browsers send it, as in `https://app.example.com`, `http://localhost:3000` or `https://*.example.com`; a `*` stands for the beginning of a host, with a `.` after it
+push.yaml:1:51: client.allowedOrigins[1]: takes `*`, or an origin as browsers send it, as in `https://app.example.com`, `http://localhost:3000` or `https://*.example.com`; a `*` stands for the beginning of a host, with a `.` after it
+push.yaml:1:78: client.allowedOrigins[2]: takes `*`, or an origin as browsers send it, as in `https://app.example.com`, `http://localhost:3000` or `https://*.example.com`; a `*` stands for the beginning of a host, with a `.` after it",
     ),
     (
         "client: {allowedOrigins: ['HTTPS://App.example.com']}",
-        "push.yaml:1:27: client.allowedOrigins[0]: takes `*`, or an origin as browsers send it, as in `https://app.example.com` or `http://localhost:3000`; in small letters, without spaces",
+        "push.yaml:1:27: client.allowedOrigins[0]: takes `*`, or an origin as browsers send it, as in `https://app.example.com`, `http://localhost:3000` or `https://*.example.com`; in small letters, without spaces",
     ),
     (
         "client: {listen: 0.0.0.0:8080}",
@@ -174,6 +176,14 @@ push.yaml:1:22: socketio.recovery.maxDisconnection: is missing; it takes a numbe
     (
         "auth: {jwt: {secret: a, jwksUrl: https://a/}}",
         "push.yaml:1:8: auth.jwt: has `secret` and `jwksUrl`; keep exactly one of them",
+    ),
+    (
+        "auth: {jwt: {secret: a, leeway: 10m}}",
+        "push.yaml:1:33: auth.jwt.leeway: takes whole seconds up to 5m; clocks that differ by more need mending",
+    ),
+    (
+        "auth: {callout: {connect: {}}}",
+        "push.yaml:1:8: auth.callout: asks an app over NATS, and `relay.url` is `memory`; set `relay.url` to the servers of NATS, or remove `auth.callout`",
     ),
     (
         "auth: {jwt: {secret: ''}}",
@@ -275,13 +285,14 @@ push.yaml:1:143: api.keys[1].scopes: is empty, so the key could do nothing; list
     ),
     (
         "channels:
-- {match: a, slowConsumer: latest}",
-        "push.yaml:2:28: channels[0].slowConsumer: `latest` is not available in this version; use `disconnect`",
+- {match: news, slowConsumer: latest}
+- {match: 'a.*', history: {maxMessages: 10, maxAge: 1h}, slowConsumer: dropOldest}",
+        "push.yaml:3:72: channels[1].slowConsumer: `dropOldest` is for channels without history, and the rule for `a.*` has `history`: remove `history`, or use `disconnect`, after which a client resumes without a loss",
     ),
     (
         "channels:
 - {match: a, slowConsumer: drop}",
-        "push.yaml:2:28: channels[0].slowConsumer: takes `disconnect`, not `drop`",
+        "push.yaml:2:28: channels[0].slowConsumer: takes `disconnect`, `dropOldest` or `latest`, not `drop`",
     ),
     (
         "channels: {match: a}",
@@ -314,6 +325,14 @@ push.yaml:1:143: api.keys[1].scopes: is empty, so the key could do nothing; list
     (
         "relay: {replicas: 2}",
         "push.yaml:1:19: relay.replicas: takes 1, 3 or 5; an even number survives no more faults",
+    ),
+    (
+        "relay: {historyBytes: 1000}",
+        "push.yaml:1:23: relay.historyBytes: takes a whole number from 1048576 on, not `1000`",
+    ),
+    (
+        "relay: {historyBytes: 1999999}",
+        "push.yaml:1:23: relay.historyBytes: takes at least 2000000, twice `limits.publicationBytes`, so that the newest publication always has room",
     ),
     (
         "relay: {prefix: 'a b'}",
@@ -352,24 +371,33 @@ push.yaml:1:143: api.keys[1].scopes: is empty, so the key could do nothing; list
         "push.yaml:1:1: upstreams: is not available in this version; remove it",
     ),
     (
-        "client: {tls: {cert: a, key: b}}",
-        "push.yaml:1:10: client.tls: is not available in this version; remove it",
+        "client: {tls: {cert: a}}\napi: {tls: {ca: a}}",
+        "push.yaml:2:13: api.tls.ca: unknown key here; did you mean `peer.tls.ca` or `relay.tls.ca`?",
     ),
     (
-        "client: {trustedProxies: [10.0.0.0/8]}",
-        "push.yaml:1:10: client.trustedProxies: is not available in this version; remove it",
+        "client: {tls: {cert: a}}\napi: {tls: {key: b}}",
+        "push.yaml:1:10: client.tls.key: is missing; `cert` and `key` go together\npush.yaml:2:7: api.tls.cert: is missing; `cert` and `key` go together",
+    ),
+    (
+        "client: {trustedProxies: [10.0.0.1/8, proxy]}",
+        "push.yaml:1:27: client.trustedProxies[0]: `10.0.0.1/8` says more than its first 8 bits; write `10.0.0.0/8`, or `10.0.0.1` for that address alone
+push.yaml:1:39: client.trustedProxies[1]: `proxy` is not an address or a block of addresses; write it as in `10.0.0.1`, `10.0.0.0/8` or `2001:db8::/32`",
     ),
     (
         "client: {trustedHops: 2}",
-        "push.yaml:1:10: client.trustedHops: is not available in this version; remove it",
+        "push.yaml:1:23: client.trustedHops: counts proxies, and none is trusted; list the addresses of the last one in `client.trustedProxies`",
     ),
     (
-        "client: {proxyProtocol: true}",
-        "push.yaml:1:10: client.proxyProtocol: is not available in this version; remove it",
+        "client: {trustedHops: 0}",
+        "push.yaml:1:23: client.trustedHops: takes a whole number from 1 to 16, not `0`",
     ),
     (
-        "limits: {messagesPerSecond: 50}",
-        "push.yaml:1:10: limits.messagesPerSecond: is not available in this version; remove it",
+        "client: {proxyProtocol: v2}",
+        "push.yaml:1:25: client.proxyProtocol: takes true or false, not `v2`",
+    ),
+    (
+        "limits: {messagesPerSecond: 50/s}",
+        "push.yaml:1:29: limits.messagesPerSecond: takes a whole number from 0 on, not `50/s`",
     ),
     (
         "limits: {headerBytes: 100}",

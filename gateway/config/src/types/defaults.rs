@@ -1,6 +1,9 @@
 //! What holds where nothing is written.
 
-use super::{Admin, Api, Client, Drain, Limits, Log, LogFormat, Recovery, Relay, Socketio};
+use super::{
+    Admin, Api, Callout, Client, ConnectCallout, Drain, Limits, Log, LogFormat, Recovery, Relay,
+    Socketio,
+};
 use crate::Period;
 
 impl Default for Client {
@@ -8,6 +11,10 @@ impl Default for Client {
         Self {
             listen: "127.0.0.1:8080".to_owned(),
             allowed_origins: vec!["*".to_owned()],
+            trusted_proxies: Vec::new(),
+            trusted_hops: 1,
+            proxy_protocol: false,
+            tls: None,
             shards: 0,
         }
     }
@@ -15,7 +22,7 @@ impl Default for Client {
 
 impl Default for Api {
     fn default() -> Self {
-        Self { listen: "127.0.0.1:8081".to_owned(), keys: Vec::new(), keys_file: None }
+        Self { listen: "127.0.0.1:8081".to_owned(), keys: Vec::new(), keys_file: None, tls: None }
     }
 }
 
@@ -31,6 +38,7 @@ impl Default for Relay {
             url: "memory".to_owned(),
             prefix: "push".to_owned(),
             replicas: 1,
+            history_bytes: None,
             user: None,
             password: None,
             token: None,
@@ -61,14 +69,23 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections: 20_000,
+            connections_per_address: 0,
+            connections_per_user: 0,
+            connect_rate: 10_000,
+            connect_rate_per_address: 0,
+            memory: 0,
             subscriptions: 1_000,
+            messages_per_second: 0,
+            bytes_per_second: 0,
             outbox_bytes: 4 << 20,
             outbox_messages: 10_000,
             publication_bytes: 1_000_000,
             batch: 1_000,
             header_bytes: 16 << 10,
+            handshake_timeout: Period::from_secs(10),
             header_timeout: Period::from_secs(10),
             body_timeout: Period::from_secs(30),
+            revocations: 100_000,
         }
     }
 }
@@ -83,4 +100,21 @@ impl Default for Log {
     fn default() -> Self {
         Self { level: "info".to_owned(), format: LogFormat::default() }
     }
+}
+
+impl Default for Callout {
+    fn default() -> Self {
+        Self { connect: None, subscribe: Vec::new(), cached: 10_000 }
+    }
+}
+
+impl Default for ConnectCallout {
+    fn default() -> Self {
+        Self { subject: None, timeout: callout_timeout() }
+    }
+}
+
+/// How long an app has to answer.
+pub(super) const fn callout_timeout() -> Period {
+    Period::from_secs(2)
 }

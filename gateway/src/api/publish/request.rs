@@ -11,6 +11,7 @@ use super::fields::{Except, MAX_EXCEPT, Ttl, except_schema, present, ttl_schema,
 use crate::api::request::{Caller, user_channel};
 use crate::channel::Channel;
 use crate::error::{Error, ErrorCode};
+use crate::protocol::socketio::check_args;
 use crate::publication::{Args, DEFAULT_EVENT, NewPublication, Value, check_event};
 use crate::rules::Rules;
 
@@ -292,6 +293,8 @@ fn arguments(
                 )
                 .field("args"));
             }
+            // A client would take it for a placeholder, now and at every recovery.
+            check_args(&args)?;
             Ok((args, true))
         }
         (Some(_), Some(_)) => {

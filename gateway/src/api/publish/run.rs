@@ -26,6 +26,24 @@ pub type Outcome = Result<Published, Error>;
 /// ([`crate::error::ErrorCode::retry`]) the rest of its channel is not tried:
 /// a retry of what failed then keeps the order.
 pub async fn publish_all(api: &ApiState, list: Vec<NewPublication>) -> Vec<Outcome> {
+    let outcomes = if list.len() == 1 {
+        let alone = list.into_iter().map(|publication| (0, publication)).collect();
+        publish_queue(&api.relay, alone).await.into_iter().map(|(_, outcome)| outcome).collect()
+    } else {
+        side_by_side(&api.relay, list).await
+    };
+    for outcome in &outcomes {
+        match outcome {
+            Ok(_) => {
+                api.metrics.publications.get_or_create(&SourceLabel { source: Source::api }).inc();
+            }
+            Err(error) => count_refused(api, error),
+        }
+    }
+    outcomes
+}
+
+async fn side_by_side(relay: &Arc<dyn Relay>, list: Vec<NewPublication>) -> Vec<Outcome> {
     let count = list.len();
     let mut queues: Vec<Vec<(usize, NewPublication)>> = Vec::new();
     let mut queue_of: HashMap<Channel, usize> = HashMap::with_capacity(count.min(SIDE_BY_SIDE));
@@ -36,7 +54,6 @@ pub async fn publish_all(api: &ApiState, list: Vec<NewPublication>) -> Vec<Outco
         });
         queues[queue].push((index, publication));
     }
-    let relay = &api.relay;
     let mut done: Vec<(usize, Outcome)> = stream::iter(queues)
         .map(|queue| publish_queue(relay, queue))
         .buffer_unordered(SIDE_BY_SIDE)
@@ -44,16 +61,7 @@ pub async fn publish_all(api: &ApiState, list: Vec<NewPublication>) -> Vec<Outco
         .collect()
         .await;
     done.sort_unstable_by_key(|(index, _)| *index);
-    let outcomes: Vec<Outcome> = done.into_iter().map(|(_, outcome)| outcome).collect();
-    for outcome in &outcomes {
-        match outcome {
-            Ok(_) => {
-                api.metrics.publications.get_or_create(&SourceLabel { source: Source::api }).inc();
-            }
-            Err(error) => count_refused(api, error),
-        }
-    }
-    outcomes
+    done.into_iter().map(|(_, outcome)| outcome).collect()
 }
 
 /// Counts a publication that was not published.

@@ -9,6 +9,7 @@ use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
 use super::Rig;
+use crate::api::ApiService;
 use crate::api::server::{HttpServer, ServeLimits};
 use crate::metrics::RequestLabel;
 
@@ -25,7 +26,8 @@ fn serve(limits: &Limits) -> Served {
     let address = server.local_addr();
     let stop = CancellationToken::new();
     let limits = ServeLimits::from(limits);
-    let thread = server.spawn("api", rig.router(), limits, stop.clone()).unwrap();
+    let thread =
+        server.spawn("api", ApiService::new(rig.state.clone()), limits, stop.clone()).unwrap();
     Served { rig, address, stop, thread }
 }
 
@@ -139,7 +141,8 @@ async fn a_request_that_never_ends_is_cut_off_by_the_stop() {
     let stop = CancellationToken::new();
     let mut limits = ServeLimits::from(&Limits::default());
     limits.stop_timeout = Duration::from_millis(50);
-    let thread = server.spawn("api", rig.router(), limits, stop.clone()).unwrap();
+    let thread =
+        server.spawn("api", ApiService::new(rig.state.clone()), limits, stop.clone()).unwrap();
     let mut socket = TcpStream::connect(address).await.unwrap();
     socket.write_all(format!("{HEAD}content-length: 9\r\n\r\n").as_bytes()).await.unwrap();
     stop.cancel();
@@ -151,7 +154,7 @@ async fn a_request_that_never_ends_is_cut_off_by_the_stop() {
 async fn a_taken_address_says_what_to_do() {
     let first = HttpServer::bind("127.0.0.1:0").unwrap();
     let listen = first.local_addr().to_string();
-    let error = HttpServer::bind(&listen).unwrap_err().to_string();
+    let error = HttpServer::bind(&listen).err().unwrap().to_string();
     assert!(error.contains(&listen) && error.contains("choose another"), "{error}");
     assert!(HttpServer::bind("nonsense").is_err());
 }

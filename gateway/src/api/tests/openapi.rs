@@ -30,7 +30,8 @@ async fn every_route_is_described_and_every_description_is_a_route() {
     let routed: BTreeSet<&str> = calls().iter().map(|route| route.path).collect();
     assert_eq!(described.keys().copied().collect::<BTreeSet<_>>(), routed);
     for (path, methods) in described {
-        let path = path.replace("{channel}", "orders.1").replace("{user}", "ann");
+        let path =
+            path.replace("{channel}", "orders.1").replace("{user}", "ann").replace("{token}", "t1");
         for method in ["GET", "POST", "PUT", "PATCH", "DELETE"] {
             let request = Request::builder().method(method).uri(&path).header("host", "localhost");
             let answer = Rig::new().send(request.body(Body::empty()).unwrap()).await;

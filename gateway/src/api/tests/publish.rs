@@ -87,9 +87,9 @@ async fn everything_said_reaches_the_relay() {
     let first = &published[0];
     assert_eq!((&*first.event, first.args.len(), first.spread), ("paid", 0, true));
     assert_eq!((first.id.as_deref(), first.ttl, first.store), (Some("i-1"), Some(90_000), false));
-    assert_eq!(first.except, ["s1".into()]);
+    assert_eq!(first.except, [Box::<str>::from("s1")]);
     assert_eq!(published[1].ttl, Some(10_000));
-    assert_eq!(published[1].except, ["s1".into(), "s2".into()]);
+    assert_eq!(published[1].except, [Box::<str>::from("s1"), "s2".into()]);
 }
 
 #[tokio::test]

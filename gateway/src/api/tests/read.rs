@@ -1,6 +1,8 @@
 //! The calls that read: channels, history, gateways; and those that are not
 //! there yet.
 
+use std::sync::Arc;
+
 use axum::body::Body;
 use axum::http::Request;
 use serde_json::json;
@@ -72,7 +74,7 @@ async fn a_stored_publication_is_shown_whole() {
 #[tokio::test]
 async fn a_page_ends_early_when_it_would_be_too_large() {
     let limits = gateway_config::Limits { publication_bytes: 4 << 20, ..Default::default() };
-    let mut rig = Rig::new().with_limits(limits);
+    let rig = Rig::new().with_limits(limits);
     let rule = gateway_config::ChannelRule {
         matches: gateway_config::Pattern::new("orders.>").unwrap(),
         history: Some(crate::rules::USER_HISTORY),
@@ -81,7 +83,7 @@ async fn a_page_ends_early_when_it_would_be_too_large() {
         slow_consumer: gateway_config::SlowConsumer::default(),
         max_payload: None,
     };
-    rig.state.rules = crate::rules::Rules::new(vec![rule], 4 << 20).shared();
+    rig.state.rules.store(Arc::new(crate::rules::Rules::new(vec![rule], 4 << 20)));
     let big = "x".repeat(3 << 20);
     for _ in 0..3 {
         let body = format!(r#"{{"channel": "orders.1", "data": "{big}"}}"#);

@@ -19,7 +19,7 @@ use tokio::sync::Semaphore;
 
 use super::*;
 use crate::auth::token::Authenticator;
-use crate::auth::token::tests::{ED, P256, RSA, Signer, with_jwks};
+use crate::auth::token::tests::{ED, P256, RSA, Signer, of, with_jwks};
 
 /// Nothing is ever too soon, and keys are good for an hour.
 const EAGER: Pace = Pace {
@@ -89,7 +89,7 @@ async fn serve(Served(page): Served<Arc<Page>>) -> Response {
 
 /// `ok`, or the error's code.
 async fn outcome(authenticator: &Authenticator, token: &str) -> &'static str {
-    match authenticator.authenticate(Some(token)).await {
+    match authenticator.authenticate(of(Some(token))).await {
         Ok(identity) => {
             assert_eq!(identity.user.as_deref(), Some("ann"));
             "ok"
@@ -299,7 +299,7 @@ async fn a_token_that_names_no_key_is_tried_with_a_few() {
     let many: Vec<Value> = (0..5).map(|n| P256.jwk(&n.to_string())).collect();
     let issuer = Issuer::new(&many).await;
     let authenticator = with_jwks(&issuer.url, EAGER);
-    let error = authenticator.authenticate(Some(&P256.token(None))).await.unwrap_err();
+    let error = authenticator.authenticate(of(Some(&P256.token(None)))).await.unwrap_err();
     assert!(error.message.contains("`kid`"), "{error}");
     assert_eq!(outcome(&authenticator, &P256.token(Some("3"))).await, "ok");
 }

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-use super::{LEEWAY, key, unauthorized};
+use super::{key, unauthorized};
 use crate::auth::{Action, Grant, Identity};
 use crate::channel::Channel;
 use crate::error::Error;
@@ -30,6 +30,7 @@ const LAST_SECOND: u64 = 253_402_300_799;
 pub(in crate::auth) struct Claims {
     sub: Option<Value>,
     exp: Option<Value>,
+    iat: Option<Value>,
     channels: Option<Value>,
     join: Option<Value>,
     /// As it came: apps may sign or compare it.
@@ -42,14 +43,15 @@ pub(in crate::auth) struct Claims {
 impl Claims {
     /// Errors: `token_expired`; `unauthorized` naming the claim. No message
     /// repeats what the claim holds.
-    pub(in crate::auth) fn into_identity(self) -> Result<Identity, Error> {
-        let expires = expiry(self.exp.as_ref())?;
+    pub(in crate::auth) fn into_identity(self, leeway: Duration) -> Result<Identity, Error> {
+        let expires = expiry(self.exp.as_ref(), leeway)?;
         Ok(Identity {
             user: user(self.sub)?,
             has_token: true,
             grants: grants(self.channels)?,
             join: joins(self.join)?,
             meta: self.meta.map(|meta| Bytes::from(Box::<str>::from(meta).into_string())),
+            issued: self.iat.map(|iat| seconds("iat", Some(&iat))).transpose()?,
             expires: Some(expires),
             token_id: token_id(self.jti)?,
         })
@@ -61,23 +63,28 @@ fn malformed(claim: impl std::fmt::Display, what: &str) -> Error {
 }
 
 /// When the token's time is over for us: `exp` and the leeway.
-fn expiry(exp: Option<&Value>) -> Result<SystemTime, Error> {
-    // A fraction of a second is dropped, never rounded up.
-    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-    let seconds = exp
-        .and_then(|exp| exp.as_u64().or_else(|| exp.as_f64().map(|seconds| seconds as u64)))
-        .ok_or_else(|| malformed("exp", "is not a number of seconds since 1970"))?;
-    if seconds > LAST_SECOND {
-        return Err(malformed(
-            "exp",
-            "is after the year 9999; it is in seconds since 1970, not in milliseconds",
-        ));
-    }
-    let expires = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds) + LEEWAY;
+fn expiry(exp: Option<&Value>, leeway: Duration) -> Result<SystemTime, Error> {
+    let expires = seconds("exp", exp)? + leeway;
     if expires <= SystemTime::now() { Err(key::expired()) } else { Ok(expires) }
 }
 
-fn user(sub: Option<Value>) -> Result<Option<Arc<str>>, Error> {
+/// A claim that is a time.
+pub(in crate::auth) fn seconds(claim: &str, value: Option<&Value>) -> Result<SystemTime, Error> {
+    // A fraction of a second is dropped, never rounded up.
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+    let seconds = value
+        .and_then(|value| value.as_u64().or_else(|| value.as_f64().map(|seconds| seconds as u64)))
+        .ok_or_else(|| malformed(claim, "is not a number of seconds since 1970"))?;
+    if seconds > LAST_SECOND {
+        return Err(malformed(
+            claim,
+            "is after the year 9999; it is in seconds since 1970, not in milliseconds",
+        ));
+    }
+    Ok(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds))
+}
+
+pub(in crate::auth) fn user(sub: Option<Value>) -> Result<Option<Arc<str>>, Error> {
     let Some(sub) = sub else { return Ok(None) };
     let user = sub.as_str().ok_or_else(|| malformed("sub", "is not a string"))?;
     if user.is_empty() || user.len() > MAX_USER_BYTES {
@@ -98,7 +105,7 @@ fn token_id(jti: Option<Value>) -> Result<Option<Arc<str>>, Error> {
     Ok(Some(id.into()))
 }
 
-fn grants(channels: Option<Value>) -> Result<Vec<Grant>, Error> {
+pub(in crate::auth) fn grants(channels: Option<Value>) -> Result<Vec<Grant>, Error> {
     match channels {
         None => Ok(Vec::new()),
         Some(Value::Array(entries)) => {
@@ -151,7 +158,7 @@ fn grant_pattern(entry: &mut Map<String, Value>) -> Result<Pattern, &'static str
     })
 }
 
-fn joins(join: Option<Value>) -> Result<Vec<Channel>, Error> {
+pub(in crate::auth) fn joins(join: Option<Value>) -> Result<Vec<Channel>, Error> {
     let names = match join {
         None => return Ok(Vec::new()),
         Some(Value::Array(names)) => names,

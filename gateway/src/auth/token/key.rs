@@ -1,5 +1,7 @@
 //! Keys that verify tokens: from a secret, from PEM, from a JWK.
 
+use std::time::Duration;
+
 use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, ED25519, ParsedPublicKey,
     VerificationAlgorithm,
@@ -11,7 +13,7 @@ use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyOperations, 
 use jsonwebtoken::{Algorithm, AlgorithmFamily, DecodingKey, Header, Validation};
 
 use super::claims::Claims;
-use super::{LEEWAY, unauthorized};
+use super::unauthorized;
 use crate::error::{Error, ErrorCode};
 
 /// What a shared secret can verify.
@@ -56,6 +58,8 @@ pub(in crate::auth) struct Policy {
     pub issuer: Option<String>,
     /// Required `aud`.
     pub audience: Option<String>,
+    /// How far clocks may be apart, in whole seconds.
+    pub leeway: Duration,
 }
 
 /// A key and all that a token signed with it must fulfil.
@@ -132,7 +136,7 @@ impl Policy {
             fitting.iter().copied().filter(|a| self.algorithms.contains(a)).collect();
         let mut validation = Validation::new(*accepted.first()?);
         validation.algorithms = accepted;
-        validation.leeway = LEEWAY.as_secs();
+        validation.leeway = self.leeway.as_secs();
         validation.validate_nbf = true;
         let mut required = vec!["exp"];
         if let Some(issuer) = &self.issuer {

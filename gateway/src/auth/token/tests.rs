@@ -19,6 +19,8 @@ use jsonwebtoken::jwk::Jwk;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
+mod hostile;
+
 use super::super::jwks::Pace;
 use super::*;
 use crate::auth::{Action, Grant};
@@ -122,14 +124,35 @@ pub(in crate::auth) fn in_an_hour() -> u64 {
 
 /// An authenticator for an issuer's published keys, at a pace that suits the test.
 pub(in crate::auth) fn with_jwks(url: &str, pace: Pace) -> Authenticator {
-    let policy = Policy { algorithms: key::ASYMMETRIC.to_vec(), issuer: None, audience: None };
+    let policy = Policy {
+        algorithms: key::ASYMMETRIC.to_vec(),
+        issuer: None,
+        audience: None,
+        leeway: LEEWAY,
+    };
     let algorithms = policy.algorithms.clone();
     let keys = Keys::Published(Jwks::with_pace(url, policy, pace).unwrap());
-    Authenticator { anonymous: None, issuer: Some(Issuer { algorithms, keys }) }
+    let issuer = Some(Issuer { algorithms, keys, leeway: LEEWAY });
+    Authenticator {
+        anonymous: None,
+        issuer,
+        revocations: Arc::default(),
+        callouts: no_callouts(),
+        watched: Watched::default(),
+    }
+}
+
+/// Somebody with a token.
+pub(in crate::auth) fn of(token: Option<&str>) -> Newcomer<'_> {
+    Newcomer { token, protocol: "websocket", namespace: "/" }
+}
+
+fn no_callouts() -> Callouts {
+    Callouts::new(&gateway_config::Config::default(), "1", crate::metrics::Metrics::default())
 }
 
 fn auth(jwt: Jwt) -> Auth {
-    Auth { anonymous: None, jwt: Some(jwt) }
+    Auth { jwt: Some(jwt), ..Auth::default() }
 }
 
 fn with_secret() -> Jwt {
@@ -141,7 +164,10 @@ fn with_public_key(pem: &str) -> Jwt {
 }
 
 async fn outcome(jwt: &Jwt, token: &str) -> Result<Arc<Identity>, Error> {
-    Authenticator::new(&auth(jwt.clone())).unwrap().authenticate(Some(token)).await
+    Authenticator::new(&auth(jwt.clone()), Arc::default(), no_callouts())
+        .unwrap()
+        .authenticate(of(Some(token)))
+        .await
 }
 
 fn hs256(claims: &Value) -> String {
@@ -388,9 +414,14 @@ async fn who_comes_without_a_token_is_anonymous_or_refused() {
         (&issuer, Some(true), Some(&bad), Err(ErrorCode::Unauthorized)),
     ];
     for (jwt, anonymous, token, expected) in table {
-        let authenticator = Authenticator::new(&Auth { anonymous, jwt: jwt.clone() }).unwrap();
+        let authenticator = Authenticator::new(
+            &Auth { anonymous, jwt: jwt.clone(), callout: None },
+            Arc::default(),
+            no_callouts(),
+        )
+        .unwrap();
         assert_eq!(authenticator.has_issuer(), jwt.is_some());
-        let found = authenticator.authenticate(token.map(String::as_str)).await;
+        let found = authenticator.authenticate(of(token.map(String::as_str))).await;
         let found = found.map_err(|error| error.code);
         assert_eq!(
             found.as_ref().map(|identity| identity.user.as_deref()),
@@ -447,17 +478,20 @@ fn a_configuration_that_cannot_work_is_refused_by_name() {
         (algorithms(url("https://id.example.com/"), "HS256"), "auth.jwt.jwksUrl"),
     ];
     for (jwt, words) in table {
-        let error = Authenticator::new(&auth(jwt)).expect_err(words).to_string();
+        let error = Authenticator::new(&auth(jwt), Arc::default(), no_callouts())
+            .expect_err(words)
+            .to_string();
         assert!(error.contains(words), "{words}: {error}");
         assert!(!error.contains("MII"), "{error}");
     }
-    let nobody = Auth { anonymous: Some(false), jwt: None };
-    let error = Authenticator::new(&nobody).unwrap_err().to_string();
+    let nobody = Auth { anonymous: Some(false), ..Auth::default() };
+    let error = Authenticator::new(&nobody, Arc::default(), no_callouts()).unwrap_err().to_string();
     assert!(error.contains("auth.jwt") && error.contains("auth.anonymous"), "{error}");
 }
 
 #[test]
 fn a_secret_is_never_shown() {
-    let authenticator = Authenticator::new(&auth(with_secret())).unwrap();
+    let authenticator =
+        Authenticator::new(&auth(with_secret()), Arc::default(), no_callouts()).unwrap();
     assert!(!format!("{authenticator:?}").contains(SECRET));
 }

@@ -66,3 +66,17 @@ fn a_goodbye_holds_against_what_was_said_before_it() {
     assert!(!roll.heard(&members, ONE, 2, beat(BeatKind::Beat), now));
     assert!(members.is_empty());
 }
+
+#[test]
+fn another_nats_server_has_as_much_time_as_the_one_before() {
+    let begin = Instant::now();
+    let at = |seconds| begin + Duration::from_secs(seconds);
+    let patience = Duration::from_millis(3_500);
+    let mut roll = Roll::new(begin);
+    let given_up: Vec<u64> =
+        (0..=12).step_by(2).filter(|s| roll.gives_up(patience, at(*s))).collect();
+    assert_eq!(given_up, [4, 8, 12], "not every two seconds");
+    roll.heard_myself(at(13));
+    assert!(!roll.gives_up(patience, at(16)));
+    assert!(roll.gives_up(patience, at(17)));
+}

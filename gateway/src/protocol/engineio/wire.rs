@@ -143,6 +143,14 @@ impl Message {
         self.wires().iter().map(Wire::len).sum()
     }
 
+    /// The frames as one piece, for what has no frames of its own.
+    pub fn into_bytes(self) -> Bytes {
+        match self {
+            Self::One(wire) => wire.frame,
+            Self::Many(wires) => wires.iter().flat_map(|wire| wire.frame.iter().copied()).collect(),
+        }
+    }
+
     /// How many packets it is.
     pub fn count(&self) -> usize {
         self.wires().len()

@@ -11,7 +11,7 @@ use serde::de::{MapAccess, Visitor};
 use serde_json::value::RawValue;
 use smallvec::SmallVec;
 
-use crate::error::{Error, ErrorCode};
+use crate::error::{Error, ErrorCode, form};
 use crate::publication::{Args, Value};
 
 /// More fields than any request has; the rest is not read.
@@ -145,7 +145,7 @@ impl<'a> Object<'a> {
 
 fn not_an_object(path: &str, cause: &serde_json::Error) -> Error {
     let what = if path.is_empty() { "a request".to_owned() } else { format!("`{path}`") };
-    let message = format!("{what} must be one JSON object: {cause}");
+    let message = format!("{what} must be one JSON object: {}", form(cause));
     let error = Error::new(ErrorCode::BadRequest, message);
     if path.is_empty() { error } else { error.field(path.to_owned()) }
 }

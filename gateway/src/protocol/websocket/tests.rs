@@ -242,6 +242,23 @@ fn memory_follows_what_arrives() {
 }
 
 #[test]
+fn what_is_to_come_of_a_frame_is_known() {
+    let (mut reader, mut sink) = (Reader::new(100_000), Vec::new());
+    assert_eq!(reader.remaining(), 0);
+    let large = masked(0x82, &vec![7; 50_000]);
+    // Its header alone: 8 bytes.
+    reader.feed(&mut large[..8].to_vec(), &mut sink).unwrap();
+    assert_eq!(reader.remaining(), 50_000);
+    reader.feed(&mut large[8..20_008].to_vec(), &mut sink).unwrap();
+    assert_eq!(reader.remaining(), 30_000);
+    reader.feed(&mut large[20_008..].to_vec(), &mut sink).unwrap();
+    assert_eq!((reader.remaining(), sink.len()), (0, 1));
+    // A frame that is whole leaves nothing to wait for.
+    reader.feed(&mut masked(0x81, b"a"), &mut sink).unwrap();
+    assert_eq!((reader.remaining(), sink.len()), (0, 2));
+}
+
+#[test]
 fn the_servers_control_frames() {
     assert_eq!(ping(), &b"\x89\x00"[..]);
     assert_eq!(pong(b"hi"), &b"\x8a\x02hi"[..]);

@@ -1,24 +1,22 @@
 //! Session records, in memory.
 
 use std::collections::{HashMap, VecDeque};
+use std::num::NonZero;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_util::future::BoxFuture;
 use gateway_config::Period;
 
 use super::Clock;
+use super::record::PackedRecord;
+use crate::metrics::Metrics;
 use crate::relay::{
-    Claim, Fanout, FanoutPermit, FeedItem, Owner, RelayError, SessionRecord, Sessions,
+    Claim, Fanout, FanoutPermit, FeedItem, MAX_CLOSED, MAX_CLOSED_BYTES, Owner, RelayError,
+    SessionRecord, Sessions,
 };
 
 #[cfg(test)]
 mod tests;
-
-/// How many records of closed sessions are kept at once: 1,000 clients that
-/// leave each second, over the default `maxDisconnection`. Beyond it the
-/// oldest go early, and their clients are told that they weren't recovered.
-/// (Records of open sessions are as many as there are open sessions.)
-const MAX_CLOSED: usize = 1 << 17;
 
 /// The records of this gateway's sessions.
 pub struct EmbeddedSessions {
@@ -26,6 +24,7 @@ pub struct EmbeddedSessions {
     max_disconnection: Option<u64>,
     fanout: Fanout,
     clock: Clock,
+    metrics: Metrics,
     table: Mutex<Table>,
 }
 
@@ -35,15 +34,20 @@ struct Table {
     /// Closed sessions in the order in which they closed. One that came back
     /// since has another owner.
     closed: VecDeque<Closed>,
+    /// What their records hold.
+    closed_bytes: usize,
     owners: u64,
+    /// Whether it was said that records go early; once each time that there
+    /// are too many.
+    overflowing: bool,
 }
 
 struct Session {
-    record: SessionRecord,
+    record: PackedRecord,
     owner: Owner,
     /// When its transport closed, in milliseconds since 1970; none: its owner
     /// is alive.
-    closed: Option<u64>,
+    closed: Option<NonZero<u64>>,
 }
 
 struct Closed {
@@ -56,11 +60,17 @@ struct Closed {
 
 impl EmbeddedSessions {
     /// No session yet. `max_disconnection`: none keeps no records.
-    pub fn new(max_disconnection: Option<Period>, fanout: Fanout, clock: Clock) -> Self {
+    pub fn new(
+        max_disconnection: Option<Period>,
+        fanout: Fanout,
+        clock: Clock,
+        metrics: Metrics,
+    ) -> Self {
         Self {
             max_disconnection: max_disconnection.map(Period::as_millis),
             fanout,
             clock,
+            metrics,
             table: Mutex::default(),
         }
     }
@@ -71,7 +81,9 @@ impl EmbeddedSessions {
         let mut table = self.lock();
         for _ in 0..most {
             match table.closed.front() {
-                Some(closed) if self.is_over(closed.time) => table.forget_oldest(),
+                Some(closed) if self.is_over(closed.time) => {
+                    table.forget_oldest();
+                }
                 _ => {
                     table.shrink();
                     return true;
@@ -101,6 +113,7 @@ impl Sessions for EmbeddedSessions {
         let mut table = self.lock();
         let owner = table.next_owner();
         if self.max_disconnection.is_some() {
+            let record = PackedRecord::new(&record);
             let session = Session { record, owner, closed: None };
             table.sessions.insert(Arc::clone(pid), session);
         }
@@ -116,7 +129,10 @@ impl Sessions for EmbeddedSessions {
         let mut table = self.lock();
         let ours = match table.owned(pid, owner) {
             Some(session) => {
-                session.record = record;
+                let before = session.counted();
+                session.record = PackedRecord::new(&record);
+                let after = session.counted();
+                table.closed_bytes = table.closed_bytes - before + after;
                 true
             }
             None => self.max_disconnection.is_none(),
@@ -131,17 +147,32 @@ impl Sessions for EmbeddedSessions {
         if session.closed.is_some() {
             return;
         }
-        session.closed = Some(time);
+        // The clock shows milliseconds since 1970, which are not 0.
+        session.closed = NonZero::new(time.max(1));
+        let counted = session.counted();
+        table.closed_bytes += counted;
         table.closed.push_back(Closed { pid: Arc::clone(pid), owner, time });
-        if table.closed.len() > MAX_CLOSED {
-            table.forget_oldest();
+        let mut overflows = false;
+        while table.closed.len() > MAX_CLOSED || table.closed_bytes > MAX_CLOSED_BYTES {
+            if table.forget_oldest() {
+                self.metrics.sessions_not_kept.inc();
+                overflows |= !std::mem::replace(&mut table.overflowing, true);
+            }
+        }
+        drop(table);
+        if overflows {
+            tracing::warn!(
+                "too many clients left and may come back: the records of the first ones go, and \
+                 they won't be recovered; a lower `socketio.recovery.maxDisconnection` or \
+                 `limits.connectRate` leaves room"
+            );
         }
     }
 
     fn delete(&self, pid: &Arc<str>, owner: Owner) {
         let mut table = self.lock();
         if table.owned(pid, owner).is_some() {
-            table.sessions.remove(pid);
+            table.remove(pid);
         }
     }
 
@@ -174,17 +205,20 @@ impl EmbeddedSessions {
         let mut table = self.lock();
         let owner = table.next_owner();
         let Some(session) = table.sessions.get_mut(pid) else { return Some(Claim::Unknown) };
+        let Some(record) = session.record.read() else { return Some(Claim::Unknown) };
         match session.closed {
-            Some(closed) if self.is_over(closed) => {
-                table.sessions.remove(pid);
+            Some(closed) if self.is_over(closed.get()) => {
+                table.remove(pid);
                 return Some(Claim::Unknown);
             }
             Some(_) => {}
             None => permit?.send(FeedItem::Fenced { pid: pid.into(), owner }),
         }
+        let counted = session.counted();
         session.owner = owner;
         session.closed = None;
-        Some(Claim::Granted(session.record.clone(), owner))
+        table.closed_bytes -= counted;
+        Some(Claim::Granted(record, owner))
     }
 }
 
@@ -201,19 +235,41 @@ impl Table {
         self.sessions.get_mut(pid).filter(|session| session.owner == owner)
     }
 
-    fn forget_oldest(&mut self) {
-        let Some(closed) = self.closed.pop_front() else { return };
-        if self.owned(&closed.pid, closed.owner).is_some() {
-            self.sessions.remove(&closed.pid);
+    /// False: that one came back since, or is gone.
+    fn forget_oldest(&mut self) -> bool {
+        let Some(closed) = self.closed.pop_front() else { return false };
+        let is_there = self.owned(&closed.pid, closed.owner).is_some();
+        if is_there {
+            self.remove(&closed.pid);
+        }
+        is_there
+    }
+
+    fn remove(&mut self, pid: &str) {
+        if let Some(session) = self.sessions.remove(pid) {
+            self.closed_bytes -= session.counted();
         }
     }
 
     fn shrink(&mut self) {
+        self.overflowing &=
+            self.closed.len() > MAX_CLOSED / 2 || self.closed_bytes > MAX_CLOSED_BYTES / 2;
         if self.closed.capacity() > 4 * self.closed.len().max(256) {
             self.closed.shrink_to(self.closed.len() * 2);
         }
         if self.sessions.capacity() > 4 * self.sessions.len().max(256) {
             self.sessions.shrink_to(self.sessions.len() * 2);
         }
+    }
+}
+
+// === impl Session ===
+
+impl Session {
+    /// What it counts for in `closed_bytes`: all that a client can make grow,
+    /// and about what its places in the tables take.
+    fn counted(&self) -> usize {
+        const EACH: usize = size_of::<Session>() + size_of::<Closed>() + 128;
+        if self.closed.is_some() { EACH + self.record.bytes() } else { 0 }
     }
 }

@@ -20,11 +20,24 @@ fn rule(pattern: &str, seconds: u64) -> ChannelRule {
 }
 
 fn start(fanout: Fanout) -> (Arc<EmbeddedRelay>, Arc<AtomicU64>) {
-    let rules = Rules::new(vec![rule("short.*", 10), rule("long.*", 3_600)], 1_000).shared();
+    start_with(fanout, 64 << 20)
+}
+
+fn start_with(fanout: Fanout, history_bytes: usize) -> (Arc<EmbeddedRelay>, Arc<AtomicU64>) {
+    let rules = Rules::new(vec![rule("short.*", 10), rule("long.*", 3_600)], 1_000)
+        .with_history_bytes(Some(history_bytes))
+        .shared();
     let time = Arc::new(AtomicU64::new(1_000_000));
     let shown = Arc::clone(&time);
     let clock = Clock::new(move || shown.load(Ordering::Relaxed));
-    (EmbeddedRelay::with_clock(rules, fanout, None, clock), time)
+    let relay = EmbeddedRelay::new(EmbeddedOptions {
+        rules,
+        fanout,
+        max_disconnection: None,
+        metrics: Metrics::default(),
+        clock,
+    });
+    (relay, time)
 }
 
 async fn publish(relay: &EmbeddedRelay, name: &str) -> Position {
@@ -90,4 +103,44 @@ async fn memory_is_given_back_by_itself_until_the_stop() {
     }
     stop.send(()).unwrap();
     sweeper.await.unwrap();
+}
+
+#[tokio::test]
+async fn history_that_is_full_gives_up_its_oldest_and_counts_it() {
+    let (relay, time) = start_with(Fanout::unasked(Vec::new()), 20_000);
+    let first = publish(&relay, "long.a").await;
+    for _ in 0..99 {
+        publish(&relay, "long.b").await;
+        if relay.metrics.history_removed_early.get() > 0 {
+            break;
+        }
+    }
+    assert_eq!(relay.metrics.history_removed_early.get(), 1);
+    assert!(relay.metrics.history_bytes.get() <= 20_000);
+    assert!(relay.lock().overflowing);
+    let before = Position { sequence: 0, ..first };
+    assert!(lost(&relay, "long.a", before).await, "the oldest of all went first");
+    assert!(!lost(&relay, "long.b", first).await, "of this one nothing went yet");
+    // When it empties it may be full anew, and that is said anew.
+    time.fetch_add(7_200_000, Ordering::Relaxed);
+    relay.sweep();
+    assert_eq!(relay.metrics.history_bytes.get(), 0);
+    assert!(!relay.lock().overflowing);
+}
+
+#[tokio::test]
+async fn one_that_is_larger_than_all_history_stays_until_the_next() {
+    let (relay, _) = start_with(Fanout::unasked(Vec::new()), 4_000);
+    let large = || {
+        let channel = Channel::new("long.large").unwrap();
+        NewPublication::new(channel, "e", Value::json(&"x".repeat(10_000)))
+    };
+    let small = publish(&relay, "long.small").await;
+    let position = relay.publish(large()).await.unwrap().position.unwrap();
+    assert!(!lost(&relay, "long.large", small).await, "it can be replayed");
+    assert!(relay.metrics.history_bytes.get() > 4_000);
+    publish(&relay, "long.small").await;
+    assert!(relay.metrics.history_bytes.get() <= 4_000);
+    assert!(lost(&relay, "long.large", small).await);
+    assert!(!lost(&relay, "long.small", position).await);
 }

@@ -60,6 +60,23 @@ async fn who_wants_it_gets_it_and_all_know_how_far_it_is() {
     assert_eq!(fanout.0.received.get(), 3);
 }
 
+#[test]
+fn a_subject_tells_whether_it_is_wanted() {
+    let (fanout, _queues) = queues(2);
+    for name in ["a", "two words", "$user.a.b", "$ns.a%2Eb.room"] {
+        let wanted = channel(name);
+        let subject = wanted.to_subject();
+        assert!(!fanout.is_wanted(&subject), "{name}");
+        assert!(fanout.pass_by(&subject, at(1)), "{name}");
+        fanout.want(1, &wanted);
+        assert!(fanout.is_wanted(&subject), "{name}");
+        assert!(!fanout.pass_by(&subject, at(2)), "{name}");
+    }
+    assert!(fanout.is_wanted("$sid.abc"), "nobody says that he wants it");
+    assert_eq!(fanout.position(), at(1), "what is wanted is not passed by");
+    assert_eq!(fanout.0.received.get(), 4);
+}
+
 #[tokio::test]
 async fn sessions_own_channels_and_news_of_the_feed_come_to_all() {
     let (fanout, mut queues) = queues(2);

@@ -104,6 +104,9 @@ pub struct StreamInfo {
 /// What a stream holds.
 #[derive(Clone, Debug, Deserialize)]
 pub struct StreamState {
+    pub bytes: u64,
+    /// One after the last, if there is no message.
+    pub first_seq: u64,
     pub last_seq: u64,
     pub last_ts: String,
 }
@@ -178,12 +181,17 @@ pub struct Get<'a> {
     pub max_bytes: Option<usize>,
 }
 
+/// Whether a stream's first messages may have gone for want of room: it has
+/// `max_bytes`, or had.
+pub const LIMITED: &str = "push-limited";
 /// `stream not found`
 const STREAM_NOT_FOUND: u64 = 10059;
 /// `no message found`
 const NO_MESSAGE: u64 = 10037;
 /// `wrong last sequence`
 const WRONG_LAST_SEQUENCE: [u64; 2] = [10071, 10164];
+/// No room for more: of the account, the server, the stream.
+const FULL: [u64; 5] = [10002, 10023, 10028, 10047, 10077];
 /// Bytes of one batch.
 const BATCH_BYTES: usize = 4 << 20;
 
@@ -200,6 +208,11 @@ impl ApiError {
         matches!(self, Self::Refused { code, .. } if WRONG_LAST_SEQUENCE.contains(code))
     }
 
+    /// There is no room to store anything.
+    pub fn is_full(&self) -> bool {
+        matches!(self, Self::Refused { code, .. } if FULL.contains(code))
+    }
+
     /// Whether it may be otherwise in a moment.
     pub fn passes(&self) -> bool {
         match self {
@@ -212,6 +225,15 @@ impl ApiError {
             }
             Self::Malformed(_) => false,
         }
+    }
+}
+
+// === impl StreamConfig ===
+
+impl StreamConfig {
+    /// Whether its first messages may have gone for want of room.
+    pub fn is_limited(&self) -> bool {
+        self.max_bytes > 0 || self.metadata.contains_key(LIMITED)
     }
 }
 

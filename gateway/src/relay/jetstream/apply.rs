@@ -96,6 +96,7 @@ impl JetStreamRelay {
                 }
                 Some(message) = news.next() => {
                     let Ok(news) = serde_json::from_slice::<News>(&message.payload) else { continue };
+                    self.doubt_limit();
                     let before = self.effective.load().coverage.clone();
                     let after = if let Some(since) = news.since {
                         coming = None;
@@ -138,7 +139,7 @@ impl JetStreamRelay {
         if !changed(&rules) {
             return Ok(());
         }
-        let wanted = stream::wanted(&self.subjects, &rules, self.replicas);
+        let wanted = stream::wanted(&self.subjects, &rules);
         let info = match stream::look(&self.api, &wanted).await {
             Ok(stream::Found::Ready(info)) => Ok(*info),
             Ok(stream::Found::Older { now, update }) => {
@@ -153,6 +154,7 @@ impl JetStreamRelay {
                 Err(error)
             }
             Ok(info) => {
+                self.note_limit(&info.config);
                 self.retake(Some(rules), Some(self.coverage_of(&info)));
                 Ok(())
             }
@@ -191,6 +193,7 @@ impl JetStreamRelay {
 
     /// The stream was looked at: it may have been changed unheard.
     pub(super) fn note_stream(&self, info: &StreamInfo) {
+        self.note_limit(&info.config);
         let found = self.coverage_of(info);
         let known = self.effective.load().coverage.clone();
         if known.coming.is_none() && known.subjects != found.subjects {

@@ -17,13 +17,13 @@ pub use error::ConnectError;
 const OLDEST: (u64, u64) = (2, 15);
 /// How long a server may take to greet. One that is stopped (SIGSTOP) takes
 /// connections and says nothing.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// A server that answers neither of two pings is left.
-const PING_INTERVAL: Duration = Duration::from_secs(3);
+pub const PING_INTERVAL: Duration = Duration::from_secs(3);
 /// Longest time between two attempts to connect.
 const MAX_DELAY: Duration = Duration::from_secs(2);
-/// Messages that may wait for one of our subscriptions. Beyond it the client
-/// library drops; the feed sees that by its sequence, and fills.
+/// Messages that may wait for one of the client library's subscriptions,
+/// which bring answers and news. Beyond it the library drops.
 const SUBSCRIPTION_CAPACITY: usize = 1 << 16;
 
 /// A connection, and the news of it.
@@ -34,14 +34,20 @@ pub struct Connection {
     pub connected: watch::Receiver<u64>,
     /// Counts messages that the client library dropped.
     pub dropped: watch::Receiver<u64>,
-    /// What the server forbade last, in its words.
-    pub forbidden: watch::Receiver<Option<String>>,
+    /// What the server forbids.
+    pub forbidden: Arc<Forbidden>,
+    /// Which server it is at.
+    pub choice: Arc<ServerChoice>,
 }
+
+/// What the server forbade last, in its words.
+#[derive(Default)]
+pub struct Forbidden(Mutex<Option<String>>);
 
 /// Chooses the server to connect to: never the one that was just left, as
 /// long as there is another.
 #[derive(Default)]
-struct ServerChoice {
+pub struct ServerChoice {
     current: Mutex<Option<ServerAddr>>,
 }
 
@@ -71,7 +77,8 @@ impl Connection {
     ) -> Result<Self, ConnectError> {
         let (connected_sender, connected) = watch::channel(0);
         let (dropped_sender, dropped) = watch::channel(0);
-        let (forbidden_sender, forbidden) = watch::channel(None);
+        let forbidden = Arc::<Forbidden>::default();
+        let (forbids, chosen) = (forbidden.clone(), choice.clone());
         let options = options(config).await?;
         let options = options
             .name(name)
@@ -92,11 +99,7 @@ impl Connection {
                     Event::Connected => connected_sender.send_modify(|count| *count += 1),
                     Event::SlowConsumer(_) => dropped_sender.send_modify(|count| *count += 1),
                     Event::ServerError(ServerError::Other(text)) if is_forbidden(text) => {
-                        // Each time that it is another one.
-                        if forbidden_sender.borrow().as_ref() != Some(text) {
-                            tracing::warn!("NATS forbids what a gateway does: {text}; give its user the permissions that docs/nats.md shows");
-                        }
-                        forbidden_sender.send_replace(Some(text.clone()));
+                        forbids.note(text);
                     }
                     _ => {}
                 }
@@ -110,7 +113,7 @@ impl Connection {
         if version(&found).is_none_or(|version| version < OLDEST) {
             return Err(ConnectError::Version { found });
         }
-        Ok(Self { client, connected, dropped, forbidden })
+        Ok(Self { client, connected, dropped, forbidden, choice: chosen })
     }
 }
 
@@ -159,7 +162,7 @@ async fn options(config: &RelayConfig) -> Result<ConnectOptions, ConnectError> {
 }
 
 /// At once, then ever later, with jitter so that gateways don't come in step.
-fn delay(attempts: usize) -> Duration {
+pub fn delay(attempts: usize) -> Duration {
     if attempts <= 1 {
         return Duration::ZERO;
     }
@@ -169,7 +172,7 @@ fn delay(attempts: usize) -> Duration {
 }
 
 /// `Permissions Violation for Publish to "push.ctl.gateways"`
-fn is_forbidden(text: &str) -> bool {
+pub fn is_forbidden(text: &str) -> bool {
     text.to_ascii_lowercase().starts_with("permissions violation")
 }
 
@@ -179,9 +182,34 @@ fn version(text: &str) -> Option<(u64, u64)> {
     Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
 }
 
+// === impl Forbidden ===
+
+impl Forbidden {
+    /// Says it, each time that it is another one.
+    pub fn note(&self, text: &str) {
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if last.as_deref() != Some(text) {
+            tracing::warn!(
+                "NATS forbids what a gateway does: {text}; give its user the permissions that docs/nats.md shows"
+            );
+            *last = Some(text.to_owned());
+        }
+    }
+
+    /// What it was.
+    pub fn last(&self) -> Option<String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
 // === impl ServerChoice ===
 
 impl ServerChoice {
+    /// The present one.
+    pub fn current(&self) -> Option<ServerAddr> {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// The server that failed least among those that are not the present one.
     fn next(&self, servers: &[async_nats::Server]) -> Option<ReconnectToServer> {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);

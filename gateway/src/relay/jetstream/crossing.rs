@@ -107,11 +107,6 @@ impl Crossings {
         self.recount(&table);
     }
 
-    /// Whether the channel is on its way, to this source.
-    pub fn is_going(&self, subject: &str, to: Source) -> bool {
-        !self.is_idle() && self.lock().get(subject).is_some_and(|crossing| crossing.to == to)
-    }
-
     /// Whether the channel still comes from where it came.
     pub fn is_before_switch(&self, subject: &str, to: Source) -> bool {
         !self.is_idle()
@@ -157,6 +152,13 @@ impl Crossings {
             }
         }
         switched
+    }
+
+    /// Channels on their way to core.
+    pub fn going_to_core(&self) -> Vec<String> {
+        let table = self.lock();
+        let going = table.iter().filter(|(_, crossing)| crossing.to == Source::Core);
+        going.map(|(subject, _)| subject.clone()).collect()
     }
 
     /// The same for one channel and core. `complete`: the feed has brought

@@ -9,20 +9,19 @@
 //! contiguous, so any message shows any loss.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use async_nats::{HeaderMap, Message, Subscriber};
 use bytes::Bytes;
-use futures_util::StreamExt as _;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 use super::JetStreamRelay;
-use super::api::last;
 use super::crossing::Source;
-use super::ring::Kept;
+use super::line::{Frame, Headers, UNSTORED};
+use super::ring::{Kept, Unread};
 use super::subjects;
-use super::subjects::TICK;
+use super::subjects::{ANCHOR, TICK};
 use crate::offset::Position;
 use crate::publication::Publication;
 use crate::relay::{FeedItem, RelayError};
@@ -40,7 +39,8 @@ const RETRY: Duration = Duration::from_millis(250);
 /// The one who follows.
 pub struct Follower<'a> {
     relay: &'a JetStreamRelay,
-    live: Subscriber,
+    /// What the line has read.
+    live: mpsc::Receiver<Vec<Frame>>,
     connected: watch::Receiver<u64>,
     position: Position,
     /// The stream is known to reach up to here.
@@ -58,8 +58,16 @@ struct Incoming<'m> {
     time: u64,
     /// As a subject.
     channel: &'m str,
-    headers: Option<&'m HeaderMap>,
-    payload: &'m Bytes,
+    content: Content<'m>,
+}
+
+/// What is in it.
+#[derive(Clone, Copy)]
+enum Content<'m> {
+    /// It came just now, and nobody has looked at it.
+    Live(&'m Frame),
+    /// It was asked for.
+    Stored { headers: Headers<'m>, payload: &'m Bytes },
 }
 
 /// The relay's queues are closed: the gateway is stopping.
@@ -69,12 +77,9 @@ struct Stopped;
 
 impl<'a> Follower<'a> {
     /// Follows from the ring's head on.
-    pub fn new(
-        relay: &'a JetStreamRelay,
-        live: Subscriber,
-        connected: watch::Receiver<u64>,
-    ) -> Self {
+    pub fn new(relay: &'a JetStreamRelay, live: mpsc::Receiver<Vec<Frame>>) -> Self {
         let position = relay.ring.head();
+        let connected = relay.line.connected();
         Self {
             relay,
             live,
@@ -106,11 +111,7 @@ impl<'a> Follower<'a> {
         }
         let wake = self.silence.wake().min(self.retry.unwrap_or_else(far));
         tokio::select! {
-            message = self.live.next() => match message {
-                Some(message) => self.take(&message).await?,
-                // The client library gives up only when it is told to.
-                None => return Err(Stopped),
-            },
+            frames = self.live.recv() => self.take_all(frames.ok_or(Stopped)?).await?,
             changed = self.connected.changed() => {
                 changed.map_err(|_| Stopped)?;
                 self.check = true;
@@ -122,19 +123,38 @@ impl<'a> Follower<'a> {
         Ok(())
     }
 
-    /// A message of the feed.
-    async fn take(&mut self, message: &Message) -> Result<(), Stopped> {
-        let Some(incoming) = self.read(message) else { return Ok(()) };
+    /// What was read at once.
+    async fn take_all(&mut self, frames: Vec<Frame>) -> Result<(), Stopped> {
+        let mut wanted = false;
+        for frame in frames {
+            if frame.sid == UNSTORED {
+                self.relay.hand_on_unstored(&frame).await.map_err(|_: RelayError| Stopped)?;
+                wanted = true;
+            } else {
+                wanted |= self.take(&frame).await?;
+            }
+        }
+        let relay = self.relay;
+        if !wanted && !relay.ring.is_awaited() && !relay.line.is_asked() {
+            relay.line.pause.store(true, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    /// A message of the feed. False: it was wanted by nobody here.
+    async fn take(&mut self, frame: &Frame) -> Result<bool, Stopped> {
+        let Some(incoming) = self.read(frame) else { return Ok(false) };
         self.silence.broken();
         let sequence = incoming.sequence;
         if sequence <= self.position.sequence {
-            return self.again(&incoming).await;
+            self.again(&incoming).await?;
+            return Ok(true);
         }
         self.owed = self.owed.max(sequence);
         if sequence > self.position.sequence + 1 {
             if self.retry.is_some() {
                 // The hole can't be filled just now.
-                return Ok(());
+                return Ok(true);
             }
             tracing::debug!(
                 position = self.position.sequence,
@@ -144,14 +164,14 @@ impl<'a> Follower<'a> {
             if let Err(error) = self.fill(sequence - 1).await? {
                 self.relay.health.trouble(&error);
                 self.retry = Some(Instant::now() + RETRY);
-                return Ok(());
+                return Ok(true);
             }
         }
         // The fill may have brought it, or another life.
         if sequence == self.position.sequence + 1 {
-            self.accept(&incoming).await?;
+            return self.accept(&incoming).await;
         }
-        Ok(())
+        Ok(true)
     }
 
     /// A message that isn't above the position: it was here before, or the
@@ -178,50 +198,70 @@ impl<'a> Follower<'a> {
         Ok(())
     }
 
-    /// What stands in a live message's headers; the server's come last.
-    fn read<'m>(&self, message: &'m Message) -> Option<Incoming<'m>> {
-        let headers = message.headers.as_ref()?;
+    /// Where a live message stands in the stream; the rest of it waits for
+    /// somebody who wants it.
+    fn read<'m>(&self, frame: &'m Frame) -> Option<Incoming<'m>> {
+        let place = frame.headers().place()?;
         // Who may publish to the feed's subjects could forge all of it: the
         // documentation says which permissions to give.
-        if last(headers, "Nats-Stream")? != self.relay.stream {
+        if place.stream != self.relay.stream {
             return None;
         }
         Some(Incoming {
-            sequence: last(headers, "Nats-Sequence")?.parse().ok()?,
-            time: last(headers, "Nats-Time-Stamp").and_then(|text| self.relay.api.time(text))?,
-            channel: self.relay.subjects.channel_of(&message.subject)?,
-            headers: Some(headers),
-            payload: &message.payload,
+            sequence: place.sequence,
+            time: self.relay.api.time(place.time)?,
+            // What isn't UTF-8 is no channel's, and has its place.
+            channel: frame.subject().map_or(Some(""), |s| self.relay.subjects.channel_of(s))?,
+            content: Content::Live(frame),
         })
     }
 
-    /// The next message: the ring has it, then the shards get it.
-    async fn accept(&mut self, incoming: &Incoming<'_>) -> Result<(), Stopped> {
+    /// The next message: the ring has it, then the shards get it. False: none
+    /// wants it.
+    async fn accept(&mut self, incoming: &Incoming<'_>) -> Result<bool, Stopped> {
         let position = Position {
             epoch: self.position.epoch,
             sequence: incoming.sequence,
             time: incoming.time,
         };
-        let relay = self.relay;
-        let publication = {
-            let effective = relay.effective.load();
-            let (channel, headers) = (incoming.channel, incoming.headers);
-            let kept = relay.keep(&effective.rules, position, channel, headers, incoming.payload);
-            let publication = kept.as_ref().map(|kept| kept.publication.clone());
-            relay.ring.push(position, kept);
-            if !Arc::ptr_eq(&*effective, &*relay.effective.load()) {
-                // It was read by rules that hold no longer.
-                relay.ring.forget();
+        let (relay, channel) = (self.relay, incoming.channel);
+        let effective = relay.effective.load();
+        let rule = relay.rule_if_kept(&effective.rules, channel);
+        let mut publication = None;
+        match (rule, incoming.content) {
+            (None, _) => relay.ring.push(position, None),
+            (Some(_), Content::Live(frame)) => {
+                let from = frame.subject().map_or(0, |subject| subject.len() - channel.len());
+                relay.ring.push_unread(position, Unread { frame: frame.clone(), channel: from });
             }
-            publication
-        };
-        self.relay.note_last(position.sequence);
+            (Some(rule), Content::Stored { headers, payload }) => {
+                let kept = relay.keep_by(&rule, position, channel, headers, payload);
+                publication = kept.as_ref().map(|kept| kept.publication.clone());
+                relay.ring.push(position, kept);
+            }
+        }
+        if !Arc::ptr_eq(&*effective, &*relay.effective.load()) {
+            // It was read by rules that hold no longer.
+            relay.ring.forget();
+        }
+        drop(effective);
+        relay.note_last(position.sequence);
         self.position = position;
         self.owed = self.owed.max(position.sequence);
         self.silence.reached(position.sequence);
+        if let (Some(rule), Content::Live(frame)) = (rule, incoming.content) {
+            if relay.crossings.is_idle() && relay.fanout.pass_by(channel, position) {
+                return Ok(false);
+            }
+            let (headers, payload) = (frame.headers(), frame.payload());
+            let kept = relay.keep_by(&rule, position, channel, headers, &payload);
+            publication = kept.map(|kept| kept.publication);
+        }
+        let wanted = publication.is_some();
         let level = self.owed <= position.sequence;
-        let handed = relay.hand_on_stored(incoming.channel, position, publication, level).await;
-        handed.map_err(|_: RelayError| Stopped)
+        let handed = relay.hand_on_stored(channel, position, publication, level).await;
+        handed.map_err(|_: RelayError| Stopped)?;
+        Ok(wanted)
     }
 
     async fn send(&mut self, item: FeedItem) -> Result<(), Stopped> {
@@ -239,20 +279,34 @@ impl JetStreamRelay {
         rules: &Rules,
         position: Position,
         channel: &str,
-        headers: Option<&HeaderMap>,
+        headers: Headers<'_>,
         payload: &Bytes,
     ) -> Option<Kept> {
-        if channel == TICK {
+        let rule = self.rule_if_kept(rules, channel)?;
+        self.keep_by(&rule, position, channel, headers, payload)
+    }
+
+    /// The channel's rule, if the feed brings the channel.
+    fn rule_if_kept(&self, rules: &Rules, channel: &str) -> Option<Rule> {
+        if channel == TICK || channel == ANCHOR {
             return None;
         }
         let rule = rules.of_subject(channel);
         // What leaves the feed comes from it until it has gone over.
         let kept = super::kept_by(&rule).is_some()
             || self.crossings.is_before_switch(channel, Source::Core);
-        if !kept {
-            return None;
-        }
-        match Self::decode_stored(&rule, position, channel, headers, payload) {
+        kept.then_some(rule)
+    }
+
+    fn keep_by(
+        &self,
+        rule: &Rule,
+        position: Position,
+        channel: &str,
+        headers: Headers<'_>,
+        payload: &Bytes,
+    ) -> Option<Kept> {
+        match Self::decode_stored(rule, position, channel, headers, payload) {
             Ok(kept) => Some(kept),
             Err(reason) => {
                 self.skips.count(&self.metrics, channel, reason);
@@ -266,7 +320,7 @@ impl JetStreamRelay {
         rule: &Rule,
         position: Position,
         channel: &str,
-        headers: Option<&HeaderMap>,
+        headers: Headers<'_>,
         payload: &Bytes,
     ) -> Result<Kept, super::message::Undeliverable> {
         let name = subjects::channel(channel).ok_or(super::message::Undeliverable::Channel)?;

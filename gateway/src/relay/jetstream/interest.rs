@@ -5,14 +5,12 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use async_nats::Subscriber;
-use futures_util::StreamExt as _;
-use tokio::sync::{Notify, watch};
-use tokio::task::{AbortHandle, JoinSet};
+use tokio::sync::{Notify, oneshot};
 
 use super::api::TIMEOUT;
 use super::apply::Effective;
 use super::crossing::{Crossings, Source};
+use super::line::{FIRST, Frame};
 use super::{JetStreamRelay, message, subjects};
 use crate::channel::Channel;
 use crate::publication::Publication;
@@ -20,8 +18,6 @@ use crate::relay::{FeedItem, RelayError};
 
 /// Time between two attempts to subscribe, while NATS is away.
 const RETRY: Duration = Duration::from_millis(500);
-/// How often a channel that goes over to core is looked at.
-const LOOK: Duration = Duration::from_millis(50);
 /// Every session's own channel: one subscription for all of them, since a
 /// reconnect storm must not be one of subscriptions.
 const SESSIONS: &str = "$sid.";
@@ -33,60 +29,77 @@ pub struct Interests {
     changed: Notify,
 }
 
-#[derive(Default)]
 pub struct Table {
     /// By subject.
-    wanted: HashMap<String, Interest>,
+    wanted: HashMap<Box<str>, Interest>,
     /// Subjects to look at.
-    dirty: HashSet<String>,
+    dirty: HashSet<Box<str>>,
+    /// The next subscription's number.
+    next: u64,
 }
 
 struct Interest {
     /// Shards that have joined.
-    count: usize,
+    count: u32,
     /// Whether the feed brings it, or is to.
     by_feed: bool,
-    /// Whether what is published will arrive.
-    ready: watch::Sender<bool>,
+    /// Its subscription on the line, if it has one.
+    sid: Option<u64>,
+    arrival: Arrival,
+}
+
+/// Whether what is published arrives.
+enum Arrival {
+    /// The feed brings it, or the subscription is in force.
+    Sure,
+    /// Not yet; these wait for it.
+    Awaited(Vec<oneshot::Sender<()>>),
 }
 
 // === impl Interests ===
 
 impl Interests {
-    /// One shard more. The receiver says when the subscription is in force;
-    /// with history, the feed is.
-    fn join(&self, channel: &Channel, by_feed: impl FnOnce(&str) -> bool) -> watch::Receiver<bool> {
+    /// One shard more. The receiver says when what is published arrives; none:
+    /// it does already.
+    fn join(
+        &self,
+        channel: &Channel,
+        by_feed: impl FnOnce(&str) -> bool,
+    ) -> Option<oneshot::Receiver<()>> {
         let subject = subject_of(channel);
         let mut table = self.lock();
         // Under the lock, so that no change of the rules is missed.
-        let interest = table.wanted.entry(subject.clone()).or_insert_with(|| {
+        let interest = table.wanted.entry(subject.as_str().into()).or_insert_with(|| {
             let by_feed = by_feed(&subject);
-            Interest { count: 0, by_feed, ready: watch::Sender::new(by_feed) }
+            let arrival = if by_feed { Arrival::Sure } else { Arrival::Awaited(Vec::new()) };
+            Interest { count: 0, by_feed, sid: None, arrival }
         });
         interest.count += 1;
-        let ready = interest.ready.subscribe();
-        if !*ready.borrow() {
-            table.dirty.insert(subject);
-            self.changed.notify_one();
-        }
-        ready
+        let Arrival::Awaited(waiting) = &mut interest.arrival else { return None };
+        let (sender, receiver) = oneshot::channel();
+        // Of those nobody waits for any more.
+        waiting.retain(|sender| !sender.is_closed());
+        waiting.push(sender);
+        table.dirty.insert(subject.into());
+        self.changed.notify_one();
+        Some(receiver)
     }
 
     /// One shard less.
     pub fn leave(&self, channel: &Channel) {
         let subject = subject_of(channel);
         let mut table = self.lock();
-        let Some(interest) = table.wanted.get_mut(&subject) else { return };
+        let Some(interest) = table.wanted.get_mut(subject.as_str()) else { return };
         interest.count = interest.count.saturating_sub(1);
         if interest.count == 0 {
-            table.dirty.insert(subject);
+            table.dirty.insert(subject.into());
             self.changed.notify_one();
         }
     }
 
     /// A channel's subscription may be otherwise now.
     pub fn look_at(&self, subject: String) {
-        self.lock().dirty.insert(subject);
+        self.lock().dirty.insert(subject.into());
         self.changed.notify_one();
     }
 
@@ -95,12 +108,27 @@ impl Interests {
         self.changed.notify_one();
     }
 
+    /// Every subscription that there is to be on the line.
+    pub fn each_subscribed(&self, mut subscribe: impl FnMut(&str, u64)) {
+        for (subject, interest) in &self.lock().wanted {
+            if let Some(sid) = interest.sid {
+                subscribe(subject, sid);
+            }
+        }
+    }
+
     pub fn lock(&self) -> MutexGuard<'_, Table> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 // === impl Table ===
+
+impl Default for Table {
+    fn default() -> Self {
+        Self { wanted: HashMap::new(), dirty: HashSet::new(), next: FIRST }
+    }
+}
 
 impl Table {
     /// Channels that come from elsewhere now begin to go over.
@@ -130,29 +158,24 @@ fn subject_of(channel: &Channel) -> String {
 impl JetStreamRelay {
     pub(super) async fn join_one(&self, channel: &Channel) -> Result<(), RelayError> {
         let by_feed = |subject: &str| self.effective.load().by_feed(subject);
-        let mut ready = self.interests.join(channel, by_feed);
+        let Some(sure) = self.interests.join(channel, by_feed) else { return Ok(()) };
         // Also when who asked is gone meanwhile.
         let asked = scopeguard::guard((), |()| self.interests.leave(channel));
-        let joined = tokio::time::timeout(TIMEOUT, ready.wait_for(|ready| *ready)).await;
-        if matches!(joined, Ok(Ok(_))) {
+        if matches!(tokio::time::timeout(TIMEOUT, sure).await, Ok(Ok(()))) {
             scopeguard::ScopeGuard::into_inner(asked);
             return Ok(());
         }
         Err(RelayError::Unavailable("NATS doesn't take a subscription".to_owned()))
     }
 
-    /// Subscribes and unsubscribes as shards join and leave, and hands on
-    /// what comes.
-    pub(super) async fn serve_interests(self: &Arc<Self>, unstored: Subscriber) {
+    /// Subscribes and unsubscribes as shards join and leave.
+    pub(super) async fn serve_interests(&self) {
         // Sessions' own channels are in no hub, so nobody joins them.
         if let Ok(any) = Channel::sid("any") {
             self.interests.join(&any, |_| false);
         }
-        let mut tasks = JoinSet::new();
-        tasks.spawn(Arc::clone(self).hand_on(unstored, None));
-        let mut subscribed: HashMap<String, AbortHandle> = HashMap::new();
         loop {
-            let again = !self.update_interests(&mut subscribed, &mut tasks).await;
+            let again = !self.update_interests().await;
             let retry = async {
                 if again {
                     tokio::time::sleep(RETRY).await;
@@ -162,127 +185,82 @@ impl JetStreamRelay {
             };
             tokio::select! {
                 () = self.interests.changed.notified() => {}
-                Some(_) = tasks.join_next() => {}
                 () = retry => {}
             }
         }
     }
 
     /// False: to be tried again.
-    async fn update_interests(
-        self: &Arc<Self>,
-        subscribed: &mut HashMap<String, AbortHandle>,
-        tasks: &mut JoinSet<()>,
-    ) -> bool {
-        let dirty = std::mem::take(&mut self.interests.lock().dirty);
-        let mut fresh = Vec::new();
-        for subject in &dirty {
-            let (wanted, by_feed) = {
-                let mut table = self.interests.lock();
-                let interest = table.wanted.get(subject).filter(|interest| interest.count > 0);
-                let found = (interest.is_some(), interest.is_some_and(|i| i.by_feed));
-                if !found.0 {
-                    table.wanted.remove(subject);
-                    self.crossings.forget(subject);
-                }
-                found
-            };
-            let core = !by_feed || self.crossings.is_before_switch(subject, Source::Feed);
-            if wanted {
-                fresh.push(subject.clone());
-            }
-            if !wanted || !core {
-                // Dropped, the subscription ends.
-                if let Some(task) = subscribed.remove(subject) {
-                    task.abort();
-                }
-                continue;
-            }
-            if subscribed.contains_key(subject) {
-                continue;
-            }
-            let Ok(messages) = self.api.client().subscribe(self.subjects.publish(subject)).await
-            else {
-                continue;
-            };
-            let task = tasks.spawn(Arc::clone(self).hand_on(messages, Some(subject.clone())));
-            subscribed.insert(subject.clone(), task);
-        }
+    async fn update_interests(&self) -> bool {
+        let fresh = self.subscribe_changed();
+        // A channel may be on its way.
+        self.line.wake();
         if fresh.is_empty() {
             return true;
         }
         // One for all of them.
-        let in_force = self.api.barrier().await.is_ok();
+        let barrier = tokio::time::timeout(TIMEOUT, self.line.barrier()).await;
+        let in_force = matches!(barrier, Ok(Ok(())));
         let mut table = self.interests.lock();
         for subject in fresh {
             if !in_force {
                 table.dirty.insert(subject);
-            } else if let Some(interest) = table.wanted.get(&subject) {
-                interest.ready.send_replace(true);
+            } else if let Some(interest) = table.wanted.get_mut(&subject) {
+                let before = std::mem::replace(&mut interest.arrival, Arrival::Sure);
+                if let Arrival::Awaited(waiting) = before {
+                    for sender in waiting {
+                        // Who waited may be gone.
+                        let _ = sender.send(());
+                    }
+                }
             }
         }
         in_force
     }
 
-    /// Hands on one subscription's messages, in their order. No subject: of
-    /// channels with history, what the stream doesn't have.
-    async fn hand_on(self: Arc<Self>, mut messages: Subscriber, subject: Option<String>) {
-        loop {
-            let leaving =
-                subject.as_deref().filter(|subject| self.crossings.is_going(subject, Source::Core));
-            let message = match leaving {
-                None => messages.next().await,
-                Some(subject) => {
-                    let message = tokio::time::timeout(LOOK, messages.next()).await;
-                    if self.go_over_to_core(subject).await.is_err() {
-                        return;
-                    }
-                    let Ok(message) = message else { continue };
-                    message
+    /// Says to NATS what is new. Which channels somebody wants among those
+    /// that were looked at.
+    fn subscribe_changed(&self) -> Vec<Box<str>> {
+        let mut table = self.interests.lock();
+        let Table { wanted, dirty, next } = &mut *table;
+        let mut fresh = Vec::new();
+        for subject in dirty.drain() {
+            let Some(interest) = wanted.get_mut(&subject) else { continue };
+            let by_core =
+                !interest.by_feed || self.crossings.is_before_switch(&subject, Source::Feed);
+            if interest.count == 0 || !by_core {
+                if let Some(sid) = interest.sid.take() {
+                    self.line.unsubscribe(sid);
                 }
-            };
-            let Some(message) = message else { return };
-            let Some(channel) = self.subjects.channel_of(&message.subject) else { continue };
-            let rule = self.rules.load().of_subject(channel);
-            let headers = message.headers.as_ref();
-            let name = subjects::channel(channel).ok_or(message::Undeliverable::Channel);
-            let decoded = name.and_then(|name| {
-                let content =
-                    message::decode(channel, headers, &message.payload, rule.max_payload)?;
-                Ok(content.into_publication(name, self.clock.now(), None))
-            });
-            match decoded {
-                Ok(publication) => {
-                    let publication = Arc::new(publication);
-                    if self.hand_on_one(channel, publication, subject.is_none()).await.is_err() {
-                        return;
-                    }
-                }
-                // What the feed brings is counted there.
-                Err(_) if subject.is_some() && self.effective.load().by_feed(channel) => {}
-                Err(reason) => self.skips.count(&self.metrics, channel, reason),
+            } else if interest.sid.is_none() {
+                interest.sid = Some(*next);
+                self.line.subscribe(&self.subjects.publish(&subject), *next);
+                *next += 1;
+            }
+            if interest.count > 0 {
+                fresh.push(subject);
+            } else {
+                wanted.remove(&subject);
+                self.crossings.forget(&subject);
             }
         }
+        if wanted.capacity() > 4 * wanted.len().max(16) {
+            wanted.shrink_to_fit();
+        }
+        fresh
     }
 
-    async fn hand_on_one(
-        &self,
-        channel: &str,
-        publication: Arc<Publication>,
-        unstored: bool,
-    ) -> Result<(), RelayError> {
-        let permit = self.fanout.reserve().await?;
-        if unstored {
-            permit.send(FeedItem::Publication(publication));
-            return Ok(());
-        }
+    /// Hands on what a channel without history brought.
+    pub(super) async fn hand_on_core(&self, frame: &Frame) -> Result<(), RelayError> {
+        let Some((channel, publication)) = self.decode_unstored(frame, true) else { return Ok(()) };
         let settled = || Source::of(self.effective.load().by_feed(channel));
         if self.crossings.is_idle() {
             if settled() == Source::Core {
-                permit.send(FeedItem::Publication(publication));
+                self.fanout.send(FeedItem::Publication(publication)).await?;
             }
             return Ok(());
         }
+        let permit = self.fanout.reserve().await?;
         self.crossings.decide(channel, &publication, None, settled, |deliver| {
             if deliver {
                 permit.send(FeedItem::Publication(publication.clone()));
@@ -291,12 +269,50 @@ impl JetStreamRelay {
         Ok(())
     }
 
-    /// The channel goes over to core when its time has come.
-    async fn go_over_to_core(&self, subject: &str) -> Result<(), RelayError> {
+    /// Hands on what a channel with history didn't store.
+    pub(super) async fn hand_on_unstored(&self, frame: &Frame) -> Result<(), RelayError> {
+        match self.decode_unstored(frame, false) {
+            Some((_, publication)) => self.fanout.send(FeedItem::Publication(publication)).await,
+            None => Ok(()),
+        }
+    }
+
+    /// None: nobody here wants it, or no client could take it; that is counted.
+    fn decode_unstored<'f>(
+        &self,
+        frame: &'f Frame,
+        own_subject: bool,
+    ) -> Option<(&'f str, Arc<Publication>)> {
+        let channel = self.subjects.channel_of(frame.subject()?)?;
+        if self.crossings.is_idle() && !self.fanout.is_wanted(channel) {
+            return None;
+        }
+        let rule = self.rules.load().of_subject(channel);
+        let name = subjects::channel(channel).ok_or(message::Undeliverable::Channel);
+        let decoded = name.and_then(|name| {
+            let (headers, payload) = (frame.headers(), frame.payload());
+            let content = message::decode(channel, headers, &payload, rule.max_payload)?;
+            Ok(content.into_publication(name, self.clock.now(), None))
+        });
+        match decoded {
+            Ok(publication) => Some((channel, Arc::new(publication))),
+            // What the feed brings is counted there.
+            Err(_) if own_subject && self.effective.load().by_feed(channel) => None,
+            Err(reason) => {
+                self.skips.count(&self.metrics, channel, reason);
+                None
+            }
+        }
+    }
+
+    /// Channels go over to core when their time has come.
+    pub(super) async fn go_over_to_core(&self) -> Result<(), RelayError> {
         let now = std::time::Instant::now();
-        let complete = self.is_complete(subject);
-        for publication in self.crossings.switch_to_core(subject, complete, now) {
-            self.fanout.send(FeedItem::Publication(publication)).await?;
+        for subject in self.crossings.going_to_core() {
+            let complete = self.is_complete(&subject);
+            for publication in self.crossings.switch_to_core(&subject, complete, now) {
+                self.fanout.send(FeedItem::Publication(publication)).await?;
+            }
         }
         self.crossings.expire(false, now);
         Ok(())

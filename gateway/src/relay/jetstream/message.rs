@@ -10,9 +10,10 @@ use async_nats::HeaderMap;
 use bytes::Bytes;
 use gateway_config::subject;
 
-use super::api::last;
+pub use super::line::Headers;
 use super::time;
 use crate::channel::Channel;
+use crate::protocol::socketio::check_args;
 use crate::publication::{Args, DEFAULT_EVENT, NewPublication, Publication, Value, check_event};
 
 #[cfg(test)]
@@ -46,12 +47,17 @@ pub enum Undeliverable {
 /// A message's content, as subscribers get it.
 #[derive(Debug, PartialEq)]
 pub struct Content {
+    /// Its name.
     pub event: Box<str>,
+    /// What subscribers' handlers are called with.
     pub args: Args,
+    /// Whether it was published as `args`.
     pub spread: bool,
+    /// The publisher's id.
     pub id: Option<Box<str>>,
     /// In milliseconds.
     pub ttl: Option<u64>,
+    /// Socket ids that don't get it.
     pub except: Vec<Box<str>>,
 }
 
@@ -112,11 +118,11 @@ pub fn encode(new: &NewPublication, channel: &str, stored: bool) -> (HeaderMap, 
 /// arguments.
 pub fn decode(
     channel: &str,
-    headers: Option<&HeaderMap>,
+    headers: Headers<'_>,
     payload: &Bytes,
     most: usize,
 ) -> Result<Content, Undeliverable> {
-    let header = |name| headers.and_then(|headers| last(headers, name));
+    let header = |name| headers.last(name);
     let event: Box<str> = match (header(EVENT_ESCAPED), header(EVENT)) {
         (Some(escaped), _) => subject::decode(escaped).ok_or(Undeliverable::Event)?.into(),
         (None, Some(event)) => event.into(),
@@ -130,6 +136,7 @@ pub fn decode(
         Some(lengths) => (split(lengths, payload)?, true),
         None => (Args::from_iter([value(header(ENCODING), payload)?]), false),
     };
+    check_args(&args).map_err(|_| Undeliverable::Payload)?;
     let except = header(EXCEPT).map(|sids| {
         sids.split_ascii_whitespace().filter_map(subject::decode).map(Into::into).collect()
     });

@@ -3,13 +3,15 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use gateway_config::History;
 
 use super::api::ApiError;
-use super::ring::{Kept, When};
+use super::line::Headers;
+use super::ring::{Kept, Unread, When};
 use super::{Get, JetStreamRelay, kept_by, unavailable};
 use crate::channel::Channel;
 use crate::offset::{Offset, Position};
@@ -73,13 +75,21 @@ impl JetStreamRelay {
         }
         let found =
             self.read(&wanted, until.sequence).await.map_err(|error| unavailable(&error))?;
+        let first = match limits.values().map(|(_, place)| place.sequence).min() {
+            Some(sequence) if last.is_none() => self.first_kept_after(sequence).await?,
+            _ => 0,
+        };
         let mut by_channel: HashMap<Channel, Vec<Kept>> = HashMap::new();
         for kept in found {
             by_channel.entry(kept.publication.channel.clone()).or_default().push(kept);
         }
         let now = self.now();
         let mut publications = Vec::new();
-        for (channel, (history, _)) in limits {
+        for (channel, (history, place)) in limits {
+            if place.sequence.saturating_add(1) < first {
+                lost.push(channel);
+                continue;
+            }
             let Some(found) = by_channel.remove(&channel) else { continue };
             let young = |kept: &Kept| {
                 now.saturating_sub(kept.publication.time) <= history.max_age.as_millis()
@@ -139,6 +149,12 @@ impl JetStreamRelay {
             .read(&[(channel.clone(), after)], head.sequence)
             .await
             .map_err(|error| unavailable(&error))?;
+        if since.is_some()
+            && after < until
+            && after.saturating_add(1) < self.first_kept_after(after).await?
+        {
+            page.complete = false;
+        }
         let now = self.now();
         let skip = found.len().saturating_sub(history.max_messages);
         let young =
@@ -184,7 +200,10 @@ impl JetStreamRelay {
         let mut found = Vec::new();
         let mut rest = channels.to_vec();
         loop {
-            let first = match self.ring.read(&rest, until) {
+            let first = match self
+                .ring
+                .read(&rest, until, |unread, position| self.read_unread(unread, position))
+            {
                 Ok(recent) => {
                     found.extend(recent);
                     return Ok(found);
@@ -233,12 +252,30 @@ impl JetStreamRelay {
             next = last.sequence + 1;
             for stored in batch.iter().filter(|stored| stored.sequence <= until) {
                 let position = Position { epoch, sequence: stored.sequence, time: stored.time };
-                let headers = stored.headers.as_ref();
-                // What no client could take was counted when the feed brought it.
+                let headers = Headers::Map(stored.headers.as_ref());
+                // What no client could take was counted where it was wanted.
                 found.extend(Self::decode_stored(&rule, position, &name, headers, &stored.payload));
             }
         }
         Ok(found)
+    }
+
+    /// Asked after a read from a place on: the first sequence from which on
+    /// nothing of it was lost for want of room.
+    async fn first_kept_after(&self, sequence: u64) -> Result<u64, RelayError> {
+        if sequence.saturating_add(1) >= self.ring.first() {
+            // The ring had all of it, but for what the feed knows it missed.
+            return Ok(self.shed.load(Ordering::Relaxed));
+        }
+        self.first_kept(&self.api).await.map_err(|error| unavailable(&error))
+    }
+
+    /// What the feed brought, and nobody has looked at.
+    fn read_unread(&self, unread: &Unread, position: Position) -> Option<Kept> {
+        let channel = unread.channel()?;
+        let rule = self.rules.load().of_subject(channel);
+        let (headers, payload) = (unread.frame.headers(), unread.frame.payload());
+        Self::decode_stored(&rule, position, channel, headers, &payload).ok()
     }
 
     /// Whether a position is one of this life: not ahead of the stream, and

@@ -1,6 +1,7 @@
 //! The feed's last while, in memory: resumes and reconnect storms are served
 //! from it, and a replica that is behind isn't asked.
 
+use std::borrow::Cow;
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use smallvec::SmallVec;
 use tokio::sync::oneshot;
 
+use super::line::Frame;
 use crate::channel::Channel;
 use crate::offset::Position;
 use crate::publication::Publication;
@@ -46,17 +48,34 @@ struct Inner {
 }
 
 struct Entry {
-    /// Of the channel; 0 if it has none.
+    /// Of the channel's subject; 0 if it has none.
     hash: u64,
     /// When it was stored. Of a sequence that is not there: when the one
     /// before it was.
     time: u64,
     /// Whether the stream had a message of this sequence.
     stored: bool,
-    /// When its own TTL runs out.
-    expires: u64,
-    /// None: a tick, or what no client could take, or nothing at all.
-    publication: Option<Arc<Publication>>,
+    content: Content,
+}
+
+/// What an entry has for subscribers.
+#[derive(Clone)]
+enum Content {
+    /// A tick, or what no client could take, or nothing at all.
+    Nothing,
+    /// A publication.
+    Read(Kept),
+    /// A message that nobody has read yet: most are wanted by nobody here.
+    Unread(Unread),
+}
+
+/// A message of the feed as it came.
+#[derive(Clone, Debug)]
+pub struct Unread {
+    /// The message.
+    pub frame: Frame,
+    /// Where in its subject the channel begins.
+    pub channel: usize,
 }
 
 /// A publication of the ring or of the stream, with when it expires.
@@ -130,7 +149,7 @@ impl Ring {
         let mut inner = self.lock();
         inner.head.sequence += 1;
         let (sequence, time) = (inner.head.sequence, inner.head.time);
-        let entry = Entry { hash: 0, time, stored: false, expires: u64::MAX, publication: None };
+        let entry = Entry { hash: 0, time, stored: false, content: Content::Nothing };
         inner.bytes += entry.bytes();
         inner.entries.push_back(entry);
         inner.trim(self.max_bytes, time);
@@ -140,17 +159,25 @@ impl Ring {
 
     /// The feed's next message.
     pub fn push(&self, position: Position, kept: Option<Kept>) {
-        let (hash, expires, publication) = match kept {
-            Some(Kept { publication, expires }) => {
-                (self.hash(&publication.channel), expires, Some(publication))
-            }
-            None => (0, u64::MAX, None),
+        let (hash, content) = match kept {
+            Some(kept) => (self.hash(&kept.publication.channel.to_subject()), Content::Read(kept)),
+            None => (0, Content::Nothing),
         };
+        self.push_entry(position, hash, content);
+    }
+
+    /// The feed's next message, which somebody may read later.
+    pub fn push_unread(&self, position: Position, unread: Unread) {
+        let hash = unread.channel().map_or(0, |channel| self.hash(channel));
+        self.push_entry(position, hash, Content::Unread(unread));
+    }
+
+    fn push_entry(&self, position: Position, hash: u64, content: Content) {
         let mut inner = self.lock();
         debug_assert_eq!(position.sequence, inner.head.sequence + 1);
         inner.head = position;
         inner.times.note(position.sequence, position.time);
-        let entry = Entry { hash, time: position.time, stored: true, expires, publication };
+        let entry = Entry { hash, time: position.time, stored: true, content };
         inner.bytes += entry.bytes();
         inner.entries.push_back(entry);
         inner.trim(self.max_bytes, position.time);
@@ -192,22 +219,31 @@ impl Ring {
         When::Later(receiver)
     }
 
+    /// Whether a publisher waits for what the feed is to bring.
+    pub fn is_awaited(&self) -> bool {
+        !self.lock().waiting.is_empty()
+    }
+
     /// The first sequence from which on everything is here.
     pub fn first(&self) -> u64 {
         self.lock().first()
     }
 
     /// What these channels have, each after its sequence, up to `until`, in
-    /// the stream's order. None: the ring begins later than that, at the
-    /// sequence that is returned.
-    pub fn read(&self, channels: &[(Channel, u64)], until: u64) -> Result<Vec<Kept>, u64> {
-        let wanted: HashMap<u64, SmallVec<[(&Channel, u64); 1]>> = {
-            let mut wanted: HashMap<_, SmallVec<[_; 1]>> = HashMap::new();
-            for (channel, after) in channels {
-                wanted.entry(self.hash(channel)).or_default().push((channel, *after));
-            }
-            wanted
-        };
+    /// the stream's order; `read` reads what nobody has read before. Err: the
+    /// ring begins later than that, at the sequence that is returned.
+    pub fn read(
+        &self,
+        channels: &[(Channel, u64)],
+        until: u64,
+        read: impl Fn(&Unread, Position) -> Option<Kept>,
+    ) -> Result<Vec<Kept>, u64> {
+        let subjects: Vec<_> =
+            channels.iter().map(|(channel, after)| (channel.to_subject(), *after)).collect();
+        let mut wanted: HashMap<u64, SmallVec<[(&str, u64); 1]>> = HashMap::new();
+        for (subject, after) in &subjects {
+            wanted.entry(self.hash(subject)).or_default().push((subject, *after));
+        }
         let Some(mut next) = channels.iter().map(|(_, after)| after.saturating_add(1)).min() else {
             return Ok(Vec::new());
         };
@@ -220,26 +256,34 @@ impl Ring {
             if skip >= inner.entries.len() {
                 break;
             }
+            let epoch = inner.head.epoch;
             for entry in inner.entries.range(skip..).take(ROUND) {
                 if next > until {
                     break;
                 }
-                if let Some(publication) = &entry.publication
-                    && let Some(channels) = wanted.get(&entry.hash)
-                    && channels
-                        .iter()
-                        .any(|(channel, after)| **channel == publication.channel && *after < next)
-                {
-                    found.push(Kept { publication: publication.clone(), expires: entry.expires });
+                if let Some(channels) = wanted.get(&entry.hash) {
+                    let is_wanted = |channel: &str| {
+                        channels.iter().any(|(name, after)| *name == channel && *after < next)
+                    };
+                    if entry.content.channel().as_deref().is_some_and(is_wanted) {
+                        let position = Position { epoch, sequence: next, time: entry.time };
+                        found.push((entry.content.clone(), position));
+                    }
                 }
                 next += 1;
             }
         }
-        Ok(found)
+        // Without the lock.
+        let read = |(content, position)| match content {
+            Content::Nothing => None,
+            Content::Read(kept) => Some(kept),
+            Content::Unread(unread) => read(&unread, position),
+        };
+        Ok(found.into_iter().filter_map(read).collect())
     }
 
-    fn hash(&self, channel: &Channel) -> u64 {
-        self.hasher.hash_one(channel).max(1)
+    fn hash(&self, subject: &str) -> u64 {
+        self.hasher.hash_one(subject).max(1)
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -270,10 +314,36 @@ impl Inner {
 
 impl Entry {
     fn bytes(&self) -> usize {
-        let publication = self.publication.as_ref().map_or(0, |publication| {
-            publication.event.len()
-                + publication.args.iter().map(crate::publication::Value::len).sum::<usize>()
-        });
-        publication + ENTRY_BYTES
+        let content = match &self.content {
+            Content::Nothing => 0,
+            Content::Read(Kept { publication, .. }) => {
+                publication.event.len()
+                    + publication.args.iter().map(crate::publication::Value::len).sum::<usize>()
+            }
+            Content::Unread(unread) => unread.frame.size(),
+        };
+        content + ENTRY_BYTES
+    }
+}
+
+// === impl Content ===
+
+impl Content {
+    /// The channel, as a subject.
+    fn channel(&self) -> Option<Cow<'_, str>> {
+        match self {
+            Self::Nothing => None,
+            Self::Read(kept) => Some(kept.publication.channel.to_subject().into()),
+            Self::Unread(unread) => unread.channel().map(Cow::Borrowed),
+        }
+    }
+}
+
+// === impl Unread ===
+
+impl Unread {
+    /// Its channel, as a subject.
+    pub fn channel(&self) -> Option<&str> {
+        self.frame.subject()?.get(self.channel..)
     }
 }

@@ -3,9 +3,10 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_nats::{HeaderMap, Subscriber};
+use bytes::Bytes;
 use futures_util::StreamExt as _;
 use futures_util::future::BoxFuture;
 use gateway_config::Period;
@@ -16,14 +17,17 @@ use super::api::{Api, ApiError};
 use super::connect::ConnectError;
 use super::subjects::Subjects;
 use super::unavailable;
+use crate::metrics::Metrics;
 use crate::relay::embedded::Clock;
 use crate::relay::{Claim, Fanout, FeedItem, Owner, RelayError, SessionRecord, Sessions};
 
 mod bucket;
 mod closing;
+mod ended;
 mod sweep;
 
 use bucket::Bucket;
+use ended::Ended;
 
 /// Time between two heartbeats: after the last one, what a dead gateway held
 /// is valid for `maxDisconnection`.
@@ -38,6 +42,10 @@ const TRIES: usize = 8;
 /// How often a claim is, and how long it waits in between.
 const CLAIM_TRIES: usize = 32;
 const CLAIM_DELAY: Duration = Duration::from_millis(20);
+/// How long NATS keeps a closed record after it stops to count.
+const AFTERWARDS: u64 = 60_000;
+/// How often it is said that NATS has no room.
+const SAID_EVERY: Duration = Duration::from_mins(1);
 
 /// The records of this gateway's sessions, and the way to all others'.
 pub struct JetStreamSessions {
@@ -50,6 +58,11 @@ pub struct JetStreamSessions {
     gateway: String,
     table: Mutex<HashMap<Arc<str>, Held>>,
     closing: Mutex<Vec<(Arc<str>, Owner)>>,
+    /// What ended sessions take.
+    ended: Mutex<Ended>,
+    metrics: Metrics,
+    /// When it was last said that NATS has no room.
+    said_full: Mutex<Option<Instant>>,
     /// Other gateways' last heartbeats, and when they were read.
     beats: Mutex<HashMap<String, (u64, u64)>>,
     room: Semaphore,
@@ -67,6 +80,27 @@ struct Held {
     record: Arc<SessionRecord>,
     /// When it ended, and whether for good.
     end: Option<(u64, bool)>,
+    /// False: NATS had no room for its record. It lives, and nobody can come
+    /// back to it.
+    kept: bool,
+}
+
+/// What the records of sessions are kept with.
+pub struct SessionsOptions {
+    /// The way to the bucket.
+    pub api: Api,
+    /// Servers that keep it.
+    pub replicas: usize,
+    /// How long a record outlives its connection; none: no records.
+    pub max_disconnection: Option<Period>,
+    /// Where sessions that were taken over are told.
+    pub fanout: Fanout,
+    /// What time it is.
+    pub clock: Clock,
+    /// What is counted.
+    pub metrics: Metrics,
+    /// This gateway.
+    pub gateway: String,
 }
 
 /// A record as it lies in the bucket.
@@ -90,16 +124,15 @@ struct Fence {
 // === impl JetStreamSessions ===
 
 impl JetStreamSessions {
+    /// The bucket.
+    pub(super) fn bucket(&self) -> &Bucket {
+        &self.bucket
+    }
+
     /// Makes the bucket if there is none.
-    pub async fn open(
-        api: Api,
-        subjects: &Subjects,
-        replicas: usize,
-        max_disconnection: Option<Period>,
-        fanout: Fanout,
-        clock: Clock,
-        gateway: String,
-    ) -> Result<Self, ConnectError> {
+    pub async fn open(subjects: &Subjects, options: SessionsOptions) -> Result<Self, ConnectError> {
+        let SessionsOptions { api, replicas, max_disconnection, fanout, clock, metrics, gateway } =
+            options;
         let bucket = Bucket::new(api, &subjects.bucket());
         let sessions = Self {
             max_disconnection: max_disconnection.map(Period::as_millis),
@@ -110,12 +143,16 @@ impl JetStreamSessions {
             gateway,
             table: Mutex::default(),
             closing: Mutex::default(),
+            ended: Mutex::default(),
+            metrics,
+            said_full: Mutex::default(),
             beats: Mutex::default(),
             room: Semaphore::new(AT_ONCE),
             wake: Notify::new(),
         };
+        // Also without recovery: what is revoked is kept there, too.
+        sessions.bucket.ensure(replicas).await?;
         if sessions.max_disconnection.is_some() {
-            sessions.bucket.ensure(replicas).await?;
             sessions.beat().await?;
         }
         Ok(sessions)
@@ -262,7 +299,10 @@ impl JetStreamSessions {
         };
         let pid: Arc<str> = pid.into();
         let record = Arc::new(entry.record.clone());
-        let held = Held { owner, revision, begun: 0, done: 0, record, end: None };
+        let held = Held { owner, revision, begun: 0, done: 0, record, end: None, kept: true };
+        if let Some(closed) = entry.closed.filter(|_| entry.gateway == self.gateway) {
+            self.ended().remove(self.gone_after(closed), found.value.len());
+        }
         let before = self.lock().insert(pid.clone(), held);
         let open_here = before.is_some_and(|held| held.owner == was && held.end.is_none());
         if open_here {
@@ -284,11 +324,62 @@ impl JetStreamSessions {
         entry: &Entry,
         revision: Option<u64>,
     ) -> Result<u64, ApiError> {
-        let value =
-            serde_json::to_vec(entry).map_err(|error| ApiError::Malformed(error.to_string()))?;
-        // A closed one goes by itself, some time after it stops to count.
-        let ttl = entry.closed.map(|_| self.max_disconnection.unwrap_or(0).saturating_add(60_000));
-        self.bucket.put(key, value.into(), ttl, revision).await
+        self.bucket.put(key, encode(entry)?, None, revision).await
+    }
+
+    /// When the record of a session that closed then is gone.
+    fn gone_after(&self, closed: u64) -> u64 {
+        closed.saturating_add(self.max_disconnection.unwrap_or(0)).saturating_add(AFTERWARDS)
+    }
+
+    fn ended(&self) -> MutexGuard<'_, Ended> {
+        self.ended.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// NATS has no room for a session's record: it works on, and nobody can
+    /// come back to it.
+    fn count_unkept(&self, error: &ApiError) {
+        self.metrics.sessions_not_kept.inc();
+        let now = Instant::now();
+        let mut said = self.said_full.lock().unwrap_or_else(PoisonError::into_inner);
+        if said.is_none_or(|last| now - last >= SAID_EVERY) {
+            *said = Some(now);
+            drop(said);
+            tracing::warn!(
+                %error,
+                "NATS has no room for the records of sessions: new ones work, and can't be \
+                 recovered; give NATS or its account more storage"
+            );
+        }
+    }
+
+    /// Removes a record that can't be brought up to date: what lies there
+    /// would bring back less than the client has.
+    async fn give_up(
+        &self,
+        pid: &Arc<str>,
+        owner: Owner,
+        revision: u64,
+        error: &ApiError,
+    ) -> Result<(), ApiError> {
+        // First, so that another write under way knows why it is gone.
+        self.set_kept(pid, owner, false);
+        if let Err(error) = self.bucket.delete(&format!("s.{pid}"), revision).await {
+            self.set_kept(pid, owner, true);
+            return Err(error);
+        }
+        self.count_unkept(error);
+        Ok(())
+    }
+
+    fn set_kept(&self, pid: &str, owner: Owner, kept: bool) {
+        if let Some(held) = self.lock().get_mut(pid).filter(|held| held.owner == owner) {
+            held.kept = kept;
+        }
+    }
+
+    fn is_unkept(&self, pid: &str, owner: Owner) -> bool {
+        self.lock().get(pid).is_some_and(|held| held.owner == owner && !held.kept)
     }
 
     async fn put_record(
@@ -305,6 +396,9 @@ impl JetStreamSessions {
             };
             if held.end.is_some_and(|(_, for_good)| for_good) {
                 return Ok(false);
+            }
+            if !held.kept {
+                return Ok(true);
             }
             if held.record == record && held.begun == held.done {
                 // As after a recovery: nothing new.
@@ -337,6 +431,9 @@ impl JetStreamSessions {
                     return Ok(true);
                 }
                 Err(error) if error.is_conflict() => {}
+                Err(error) if error.is_full() => {
+                    return self.give_up(pid, owner, revision, &error).await.map(|()| true);
+                }
                 Err(error) => return Err(error),
             }
             // It was this very owner, in another write, or somebody else.
@@ -346,6 +443,9 @@ impl JetStreamSessions {
                 (entry.owner == owner.0).then_some(found.revision)
             });
             let Some(found) = ours else {
+                if self.is_unkept(pid, owner) {
+                    return Ok(true);
+                }
                 self.forget(pid, owner);
                 return Ok(false);
             };
@@ -389,13 +489,17 @@ impl Sessions for JetStreamSessions {
                 record: record.clone(),
             };
             let room = self.room.acquire().await;
-            let revision = self
-                .write(&format!("s.{pid}"), &entry, None)
-                .await
-                .map_err(|error| unavailable(&error))?;
+            let (revision, kept) = match self.write(&format!("s.{pid}"), &entry, None).await {
+                Ok(revision) => (revision, true),
+                Err(error) if error.is_full() => {
+                    self.count_unkept(&error);
+                    (0, false)
+                }
+                Err(error) => return Err(unavailable(&error)),
+            };
             drop(room);
             let record = Arc::new(record);
-            let held = Held { owner, revision, begun: 0, done: 0, record, end: None };
+            let held = Held { owner, revision, begun: 0, done: 0, record, end: None, kept };
             self.lock().insert(pid.clone(), held);
             Ok(owner)
         })
@@ -464,6 +568,11 @@ impl Sessions for JetStreamSessions {
             Err(RelayError::Unavailable("too many connections claim one session".to_owned()))
         })
     }
+}
+
+fn encode(entry: &Entry) -> Result<Bytes, ApiError> {
+    let value = serde_json::to_vec(entry);
+    value.map(Into::into).map_err(|error| ApiError::Malformed(error.to_string()))
 }
 
 /// A number that nobody else draws.

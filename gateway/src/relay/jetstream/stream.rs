@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use gateway_config::{History, Pattern};
 
-use super::api::{Api, ApiError, Republish, StreamConfig, StreamInfo};
+use super::api::{Api, ApiError, LIMITED, Republish, StreamConfig, StreamInfo};
 use super::connect::ConnectError;
-use super::subjects::{Subjects, TICK};
+use super::subjects::{ANCHOR, Subjects, TICK};
 use crate::rules::{Rules, USER_HISTORY};
 
 #[cfg(test)]
@@ -18,20 +18,22 @@ const GENERATION: &str = "push-generation";
 const DUPLICATE_WINDOW: u64 = 120 * 1_000_000_000;
 
 /// What the stream should be.
-pub fn wanted(subjects: &Subjects, rules: &Rules, replicas: usize) -> StreamConfig {
+pub fn wanted(subjects: &Subjects, rules: &Rules) -> StreamConfig {
     let histories = || rules.histories().map(|(_, history)| history).chain([USER_HISTORY]);
     let most = histories().map(|history: History| history.max_messages).max().unwrap_or(1);
     let oldest = histories().map(|history| history.max_age).max().unwrap_or_default();
     let generation = rules.generation();
-    StreamConfig {
+    let mut config = StreamConfig {
         name: subjects.stream(),
         subjects: covering(rules).iter().map(|subject| subjects.publish(subject)).collect(),
         retention: "limits".to_owned(),
         storage: "file".to_owned(),
         discard: "old".to_owned(),
-        num_replicas: replicas,
+        num_replicas: rules.replicas(),
         max_msgs: -1,
-        max_bytes: -1,
+        max_bytes: rules
+            .history_bytes()
+            .map_or(-1, |bytes| i64::try_from(bytes).unwrap_or(i64::MAX)),
         max_msgs_per_subject: i64::try_from(most).unwrap_or(i64::MAX),
         max_age: oldest.as_millis().saturating_mul(1_000_000),
         // Never longer than the age: the server refuses that.
@@ -48,6 +50,22 @@ pub fn wanted(subjects: &Subjects, rules: &Rules, replicas: usize) -> StreamConf
             headers_only: false,
         }),
         metadata: BTreeMap::from([(GENERATION.to_owned(), generation.to_string())]),
+    };
+    if rules.history_bytes().is_some() {
+        limit(&mut config);
+    }
+    config
+}
+
+/// What a stream needs that may lose its beginning. It stays when the limit
+/// is taken away: what it lost is lost.
+fn limit(config: &mut StreamConfig) {
+    config.metadata.insert(LIMITED.to_owned(), "true".to_owned());
+    let published = config.republish.as_ref().and_then(|republish| republish.src.strip_suffix('>'));
+    let Some(anchor) = published.map(|published| format!("{published}{ANCHOR}")) else { return };
+    if !config.subjects.iter().any(|subject| covers(subject, &anchor)) {
+        config.subjects.push(anchor);
+        config.subjects.sort();
     }
 }
 
@@ -126,25 +144,29 @@ pub async fn look(api: &Api, wanted: &StreamConfig) -> Result<Found, ConnectErro
         },
         Err(error) => return Err(error.into()),
     };
-    let differs = differences(wanted, &info.config);
+    let mut wanted = wanted.clone();
+    if info.config.metadata.contains_key(LIMITED) {
+        limit(&mut wanted);
+    }
+    let differs = differences(&wanted, &info.config);
     let generation =
         |config: &StreamConfig| -> Option<u64> { config.metadata.get(GENERATION)?.parse().ok() };
     let Some(theirs) = generation(&info.config) else {
-        return Err(ConnectError::Foreign { stream: wanted.name.clone() });
+        return Err(ConnectError::Foreign { stream: wanted.name });
     };
-    let ours = generation(wanted).unwrap_or(0);
+    let ours = generation(&wanted).unwrap_or(0);
     if ours < theirs || (differs.is_empty() && ours == theirs) {
         // A newer configuration rules; this gateway will get it too.
         return Ok(Found::Ready(Box::new(info)));
     }
     if ours == theirs {
         return Err(ConnectError::Settings {
-            stream: wanted.name.clone(),
+            stream: wanted.name,
             differs: differs.join(", "),
             generation: ours,
         });
     }
-    let mut config = wanted.clone();
+    let mut config = wanted;
     // The server keeps metadata of its own there.
     for (key, value) in &info.config.metadata {
         if key.starts_with("_nats.") {

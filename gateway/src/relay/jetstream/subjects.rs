@@ -54,6 +54,11 @@ impl Subjects {
         self.publish(TICK)
     }
 
+    /// The anchor: what a stream that may lose its beginning is measured by.
+    pub fn anchor(&self) -> String {
+        self.publish(ANCHOR)
+    }
+
     /// Everything that is published.
     pub fn all_published(&self) -> String {
         format!("{}>", self.publish)
@@ -90,6 +95,8 @@ impl Subjects {
 /// The channel, as a subject, of ticks. No client can name it: it begins
 /// with `$`.
 pub const TICK: &str = "$tick";
+/// The same of anchors.
+pub const ANCHOR: &str = "$anchor";
 
 /// Reads the channel of a subject. None: it is spelled in a way in which no
 /// channel is spelled, so that nobody could be subscribed to it.

@@ -66,11 +66,13 @@ pub fn parse_ttl(text: &str) -> Option<u64> {
             };
         rest = &unit[end..];
     }
-    // The server keeps whole seconds.
-    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-    {
-        (total.is_finite() && total >= 1_000.0).then(|| (total / 1_000.0) as u64 * 1_000)
+    if !total.is_finite() || total < 1_000.0 {
+        return None;
     }
+    // The server keeps whole seconds. Too many for a number are the most that
+    // there is, and too many for milliseconds no time at all, as above.
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+    ((total / 1_000.0) as u64).checked_mul(1_000)
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Requests for a session of another gateway: passed on to it. The client
 //! notices nothing, but that it takes a little longer.
 
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -9,7 +10,6 @@ use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use hyper::{Method, Request, Response, StatusCode, header};
 use tokio::io::{AsyncWriteExt as _, copy_bidirectional_with_sizes};
-use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
 use super::{code, full, read_body};
@@ -19,6 +19,7 @@ use crate::session::engine::{BodyError, PollResponse};
 use crate::shard::Shard;
 use crate::transport::http::switch_protocols;
 use crate::transport::request::{ResponseBody, response};
+use crate::transport::stream::ClientStream;
 use crate::transport::websocket::into_stream;
 
 /// Bytes on the way from a client, and to it.
@@ -28,19 +29,22 @@ const BUFFERS: (usize, usize) = (4 << 10, 16 << 10);
 /// came behind its handshake.
 struct Splice {
     member: Arc<Member>,
-    client: (TcpStream, Bytes),
+    client: (ClientStream, Bytes),
     owner: (PeerStream, Bytes),
 }
 
 /// Reads a client's data. Dropped before it is there: the client hung up, and
 /// the session's gateway is told, as it would have seen itself.
-struct Told(Option<(Rc<Shard>, Arc<Member>, Box<str>)>);
+struct Told(Option<(Rc<Shard>, Arc<Member>, Asked)>);
+
+/// Which session is asked for, and where its client is.
+type Asked = (Box<str>, IpAddr);
 
 /// A poll, or data.
 pub(super) async fn polling(
     shard: &Rc<Shard>,
     request: Request<Incoming>,
-    sid: &str,
+    (sid, from): (&str, IpAddr),
     member: Arc<Member>,
 ) -> Result<Response<ResponseBody>, u8> {
     let cluster = &shard.shared.cluster;
@@ -51,17 +55,17 @@ pub(super) async fn polling(
     let answer = match *request.method() {
         Method::GET => {
             metrics.peer_forwarded_polls.inc();
-            shard.forwarder.poll(cluster, &member, sid).await
+            shard.forwarder.poll(cluster, &member, (sid, from)).await
         }
         Method::POST => {
             metrics.peer_forwarded_posts.inc();
             // In a task of its own: a client that hangs up in the middle
             // leaves no half-handled packet, and its session learns of it.
             let (inner, sid) = (shard.clone(), Box::<str>::from(sid));
-            let body = Told::new(shard, member.clone(), sid.clone());
+            let body = Told::new(shard, member.clone(), (sid.clone(), from));
             let body = body.read(request).await;
             let work = shard.tasks.spawn_local(async move {
-                inner.forwarder.post(&inner.shared.cluster, &member, &sid, body).await
+                inner.forwarder.post(&inner.shared.cluster, &member, (&sid, from), body).await
             });
             work.await.unwrap_or(Err(Gone))
         }
@@ -74,8 +78,8 @@ pub(super) async fn polling(
 // === impl Told ===
 
 impl Told {
-    fn new(shard: &Rc<Shard>, member: Arc<Member>, sid: Box<str>) -> Self {
-        Self(Some((shard.clone(), member, sid)))
+    fn new(shard: &Rc<Shard>, member: Arc<Member>, session: Asked) -> Self {
+        Self(Some((shard.clone(), member, session)))
     }
 
     async fn read(mut self, request: Request<Incoming>) -> Result<Bytes, BodyError> {
@@ -90,7 +94,7 @@ impl Told {
 
 impl Drop for Told {
     fn drop(&mut self) {
-        let Some((shard, member, sid)) = self.0.take() else { return };
+        let Some((shard, member, (sid, from))) = self.0.take() else { return };
         // At the stop there is nothing left that could carry it.
         if shard.shared.cluster.stop.is_cancelled() {
             return;
@@ -99,7 +103,7 @@ impl Drop for Told {
         shard.tasks.spawn_local(async move {
             let broken = Err(BodyError::Broken);
             let cluster = &inner.shared.cluster;
-            let _ = inner.forwarder.post(cluster, &member, &sid, broken).await;
+            let _ = inner.forwarder.post(cluster, &member, (&sid, from), broken).await;
         });
     }
 }
@@ -108,7 +112,7 @@ impl Drop for Told {
 pub(super) async fn upgrade(
     shard: &Rc<Shard>,
     mut request: Request<Incoming>,
-    sid: &str,
+    (sid, from): (&str, IpAddr),
     member: Arc<Member>,
 ) -> Result<Response<ResponseBody>, u8> {
     let cluster = &shard.shared.cluster;
@@ -117,7 +121,7 @@ pub(super) async fn upgrade(
     };
     let answer = switch_protocols(&request).map_err(|_| code::BAD_REQUEST)?;
     let key = request.headers().get(header::SEC_WEBSOCKET_KEY).cloned().ok_or(code::BAD_REQUEST)?;
-    let taken = shard.forwarder.upgrade(cluster, &member, sid, key).await;
+    let taken = shard.forwarder.upgrade(cluster, &member, (sid, from), key).await;
     let taken = taken.map_err(|Gone| code::UNKNOWN_SID)?;
     if taken.status() != StatusCode::SWITCHING_PROTOCOLS {
         return refused(taken).await;

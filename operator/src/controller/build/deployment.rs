@@ -25,7 +25,7 @@ pub use mounts::{
 };
 
 /// Time that a rollout may stand still beyond what one gateway needs.
-const STALLED_AFTER: i32 = 600;
+pub const STALLED_AFTER: i32 = 600;
 
 /// The gateways.
 pub fn gateway(plan: &Plan) -> Deployment {

@@ -153,6 +153,15 @@ fn gateways_leave_one_by_one_and_in_peace() {
 }
 
 #[test]
+fn an_operator_has_time_to_notice_a_gateway_that_drains_longer_than_it_should() {
+    let plan = plan(json!({"drain": {"delay": "0s", "period": "1s"}}));
+    let spec = built(&plan, Kind::Deployment, "live")["spec"].clone();
+    assert_eq!(spec["minReadySeconds"], 30);
+    assert_eq!(spec["progressDeadlineSeconds"], 630);
+    assert_eq!(spec["template"]["spec"]["terminationGracePeriodSeconds"], 16);
+}
+
+#[test]
 fn clients_stay_with_a_gateway_that_accepts() {
     let service = built(&plan(json!({})), Kind::Service, "live");
     assert_eq!(service["spec"]["sessionAffinity"], "ClientIP");

@@ -55,6 +55,58 @@ fn a_gateway_would_take_it() {
 }
 
 #[test]
+fn proxies_of_the_service_are_the_gateways() {
+    let spec = json!({
+        "service": {"client": {"trustedProxies": ["10.0.0.0/8"]}},
+        "gateway": {"client": {"trustedHops": 2}},
+    });
+    let boot = plan_with(spec, &[]).unwrap().config.boot;
+    assert_eq!(boot["PUSH_CLIENT_TRUSTED_PROXIES"], r#"["10.0.0.0/8"]"#);
+    assert_eq!(boot["PUSH_CLIENT_TRUSTED_HOPS"], "2");
+    let wrong = |spec| plan_with(spec, &[]).unwrap_err().to_string();
+    let text = wrong(json!({"service": {"client": {"trustedProxies": ["10.0.0.0/33"]}}}));
+    assert!(text.starts_with("spec.service.client.trustedProxies[0]: "), "{text}");
+    let text = wrong(json!({"gateway": {"client": {"trustedProxies": ["10.0.0.0/33"]}}}));
+    assert!(text.starts_with("spec.gateway.client.trustedProxies[0]: "), "{text}");
+}
+
+#[test]
+fn an_app_is_asked() {
+    let loaded = |spec| {
+        let cluster = cluster(spec);
+        let found = found(&cluster, &[("keys", "key", "a-secret-of-the-issuer-and-the-gateways")]);
+        let config = validate(&cluster, &defaults(), &found).unwrap().config;
+        super::load(&config.boot, &config.from_secrets, &found.values, &config.file).unwrap()
+    };
+    // `{}` asks: with what the gateway's version has for defaults.
+    let config = loaded(json!({"auth": {"callout": {"connect": {}}}}));
+    assert!(config.auth.asks_who());
+    assert_eq!(config.auth.anonymous, Some(false), "an app that is asked is asked of tokens");
+    assert!(config.channels.is_empty(), "the manifest says who may");
+
+    let config = loaded(json!({"auth": {
+        "jwt": {"secret": {"name": "keys", "key": "key"}, "leeway": "1m"},
+        "callout": {"cached": 7, "subscribe": [{"match": "room.>", "timeout": "500ms"}]},
+    }}));
+    let callout = config.auth.callout.unwrap();
+    assert_eq!((callout.cached, callout.subscribe.len()), (7, 1));
+    assert_eq!(callout.subscribe[0].timeout.as_millis(), 500);
+    assert!(callout.connect.is_none());
+    assert_eq!(config.auth.jwt.unwrap().leeway.unwrap().get().as_secs(), 60);
+
+    // Apps of managed NATS can serve nothing else.
+    let asks = |nats, subject| {
+        let auth = json!({"callout": {"connect": {"subject": subject}}});
+        plan_with(json!({"nats": nats, "auth": auth}), &[]).map(drop)
+    };
+    assert!(asks(json!({}), "pushcluster.shop.live.in.who").is_ok());
+    let text = asks(json!({}), "who.is.it").unwrap_err().to_string();
+    assert!(text.contains("spec.auth.callout.connect.subject"), "{text}");
+    assert!(text.contains("`pushcluster.shop.live.in.>`"), "{text}");
+    assert!(asks(json!({"external": {"url": "nats://a:4222"}}), "who.is.it").is_ok());
+}
+
+#[test]
 fn what_a_gateway_would_refuse_is_said_in_the_manifests_words() {
     let message =
         |spec, users: &[(&str, &str, &str)]| plan_with(spec, users).unwrap_err().to_string();
@@ -112,4 +164,34 @@ fn the_generation_rises_with_the_streams_settings_only() {
     let changed = validate(&cluster, &defaults(), &found).unwrap().config;
     assert!(changed.stream.1 > first.1);
     assert!(changed.file.contains(&format!("generation: {}", changed.stream.1)));
+}
+
+#[test]
+fn how_much_history_all_channels_keep_is_a_setting_of_the_stream() {
+    let mut cluster = cluster(json!({}));
+    let mut found = found(&cluster, &[]);
+    let first = validate(&cluster, &defaults(), &found).unwrap().config;
+    let relay = |file: &str| {
+        let tree: serde_json::Value = serde_saphyr::from_str(file).unwrap();
+        tree["relay"].clone()
+    };
+    assert_eq!(relay(&first.file), json!({"replicas": 3}));
+    found.stream = Some(first.stream.clone());
+    cluster.metadata.generation = Some(8);
+    let nats = cluster.spec.nats.get_or_insert_default();
+    nats.history_bytes = Some(5_000_000_000);
+    let changed = validate(&cluster, &defaults(), &found).unwrap().config;
+    assert!(changed.stream.1 > first.stream.1);
+    assert_eq!(changed.boot, first.boot, "nothing restarts");
+    assert_eq!(relay(&changed.file), json!({"replicas": 3, "historyBytes": 5_000_000_000_u64}));
+
+    // Who runs takes the generation, so it must know the replicas, too.
+    cluster.spec.nats.get_or_insert_default().stream_replicas = Some(1);
+    let fewer = validate(&cluster, &defaults(), &found).unwrap().config;
+    assert_eq!(fewer.boot, first.boot, "nothing restarts");
+    assert_eq!(relay(&fewer.file)["replicas"], 1);
+
+    cluster.spec.nats.get_or_insert_default().history_bytes = Some(1_500_000);
+    let text = validate(&cluster, &defaults(), &found).unwrap_err().to_string();
+    assert!(text.contains("spec.nats.historyBytes: takes at least 2000000"), "{text}");
 }

@@ -35,6 +35,19 @@ fn a_server_is_told_once_what_is_new_is_mounted() {
     assert_eq!(step(&pod(Some("a"), Some("b")), "b", Some(&again)), Step::Reload);
 }
 
+/// Servers that encrypt their routes refuse one that has not been told to, and
+/// alone it is never ready.
+#[test]
+fn a_server_that_is_not_ready_for_long_is_told_too() {
+    let ip = Some("10.0.0.1".to_owned());
+    let pod = PodLive { ip, started: Some(1_000), ..PodLive::default() };
+    assert!(!runs(&pod, 1_000 + STARTS_WITHIN - 1), "it reads everything when it starts");
+    assert!(runs(&pod, 1_000 + STARTS_WITHIN));
+    assert!(runs(&PodLive { ready: true, ..pod.clone() }, 1_001));
+    assert!(!runs(&PodLive { ready: true, deleting: true, ..pod.clone() }, 1_001));
+    assert!(!runs(&PodLive { ip: None, ..pod }, 2_000), "it is nowhere");
+}
+
 /// As nats-server 2.15.2 answers.
 #[test]
 fn what_a_server_says_is_compared() {

@@ -1,13 +1,15 @@
 //! Each condition by itself.
 
-use super::{Finding, VERSION, View, answers, nats_url};
-use crate::controller::gateways::Seen;
+use super::{Finding, VERSION, View, nats_url};
+use crate::controller::apply::Held;
+use crate::controller::gateways::{GatewayStatus, Seen};
+use crate::controller::live::PodLive;
 use crate::controller::plan::Plan;
 use crate::controller::validate::Invalid;
 use crate::crd::PushClusterStatus;
 
-/// Seconds after which a gateway that does not answer is more than slow.
-const PATIENCE: i64 = 20;
+/// Seconds that a gateway may take to start, and managed NATS with it.
+const STARTS_WITHIN: i64 = 60;
 
 /// All that apply, in the order in which people read them.
 pub(super) fn all(view: &View<'_>) -> Vec<Finding> {
@@ -44,7 +46,8 @@ fn ready(view: &View<'_>, nats: &Finding) -> Finding {
     if plan.replicas == 0 {
         return no("ScaledToZero", "spec.replicas is 0, so there are no gateways".to_owned());
     }
-    let ready = view.gateways.as_ref().map_or(0, |gateways| gateways.ready);
+    // In a rollout there are more than wanted.
+    let ready = view.gateways.as_ref().map_or(0, |gateways| gateways.ready).min(plan.replicas);
     let mut message = format!("{ready} of {} gateways are ready", plan.replicas);
     if ready < plan.replicas {
         if let Some(problem) = pod_problems(view).into_iter().next() {
@@ -69,9 +72,14 @@ fn progressing(view: &View<'_>) -> Finding {
         let message = format!("the rollout stands still: {stalled}; see Degraded");
         return Finding::new("Progressing", "False", "Stalled", message);
     }
-    if view.outcome.nats_first {
-        let message = "NATS servers are renewed one by one; gateways follow";
-        return Finding::new("Progressing", "True", "RenewingNats", message);
+    if let Some(held) = view.outcome.held {
+        let (reason, message) = match held {
+            Held::Nats => ("RenewingNats", "NATS servers are renewed one by one; gateways follow"),
+            Held::Drain => {
+                ("RollingOut", "another version is wanted; it waits until fewer gateways drain")
+            }
+        };
+        return Finding::new("Progressing", "True", reason, message);
     }
     let leaving = view.pods.iter().filter(|pod| pod.deleting).count();
     let settled = gateways.observed
@@ -98,8 +106,13 @@ fn progressing(view: &View<'_>) -> Finding {
     } else {
         ("Adjusting", format!("{} of {} gateways are ready", gateways.ready, plan.replicas))
     };
-    if leaving > 0 {
-        message = format!("{message}; {leaving} drain");
+    match leaving {
+        0 => {}
+        1 => message.push_str("; 1 drains"),
+        _ => message = format!("{message}; {leaving} drain"),
+    }
+    if view.outcome.waits {
+        message.push_str(", and the next waits until that has ended");
     }
     Finding::new("Progressing", "True", reason, message)
 }
@@ -124,54 +137,77 @@ fn nats_ready(view: &View<'_>) -> Finding {
         }
     };
     let url = nats_url(plan);
-    let mut answers = answers(view);
+    let mut known = answering(view);
     // One that is at its first attempt knows nothing yet.
-    answers.retain(|status| status.nats.connected || status.nats.error.is_some());
-    let cut: Vec<_> = answers.iter().filter(|status| !status.nats.connected).collect();
-    if let Some(first) = cut.first() {
-        let error = first.nats.error.as_deref().unwrap_or_default();
-        let who = if cut.len() == answers.len() {
+    known.retain(|(_, status)| status.nats.connected || status.nats.error.is_some());
+    let (there, cut): (Vec<_>, Vec<_>) =
+        known.iter().partition(|(_, status)| status.nats.connected);
+    // Managed NATS starts together with its gateways: that they don't find it at
+    // first is no fault.
+    let managed = plan.managed_nats().is_some();
+    let (starting, cut): (Vec<_>, Vec<_>) =
+        cut.into_iter().partition(|(pod, _)| managed && !pod.ready && is_young(pod, view.now));
+    let error = |status: &GatewayStatus| status.nats.error.clone().unwrap_or_default();
+    if let Some((_, first)) = cut.first() {
+        let who = if cut.len() == known.len() {
             "gateways".to_owned()
         } else {
-            format!("{} of {} gateways", cut.len(), answers.len())
+            format!("{} of {} gateways", cut.len(), known.len())
         };
-        return finding("False", "Unreachable", format!("{who} cannot reach {url}: {error}"));
+        let message = format!("{who} cannot reach {url}: {}", error(first));
+        return finding("False", "Unreachable", message);
     }
-    if !answers.is_empty() {
-        return finding(
-            "True",
-            "Connected",
-            format!("{} connected to {url}", gateways_are(answers.len())),
-        );
+    if !there.is_empty() {
+        let message = format!("{} connected to {url}", gateways_are(there.len()));
+        return finding("True", "Connected", message);
     }
     // Nobody answers; what ended the gateways may say why.
-    let ended =
-        pod_problems(view).into_iter().find(|problem| problem.to_lowercase().contains("nats"));
-    if let Some(problem) = ended {
-        return finding("False", "Unreachable", format!("gateways cannot reach {url}: {problem}"));
+    let ended = staying(view).filter_map(|pod| pod.problem.as_ref());
+    let mut ended = ended.filter_map(|problem| problem.split_once("it ended with: "));
+    if let Some((_, words)) = ended.find(|(_, words)| words.to_lowercase().contains("nats")) {
+        return finding("False", "Unreachable", format!("gateways cannot reach {url}: {words}"));
     }
-    let silent = view.pods.iter().any(|pod| {
-        !pod.deleting
-            && matches!(view.seen.get(&pod.name), Some(Seen::Silent(_)))
-            && pod.started.is_some_and(|started| view.now - started >= PATIENCE)
+    if let Some(servers) = view.servers.as_ref().filter(|servers| servers.ready < servers.wanted) {
+        let message = format!("{} of {} NATS servers are ready", servers.ready, servers.wanted);
+        return finding("False", "ServersNotReady", message);
+    }
+    if let Some((_, first)) = starting.first() {
+        let message = format!("gateways start, and have not reached {url} yet: {}", error(first));
+        return finding("Unknown", "Starting", message);
+    }
+    // They would say what is wrong with NATS: so it is something else.
+    let silent = staying(view).any(|pod| {
+        let asked = matches!(view.seen.get(&pod.name), Some(Seen::Silent(_)));
+        asked && pod.started.is_some() && !is_young(pod, view.now)
     });
-    match &view.servers {
-        Some(servers) if servers.ready < servers.wanted => {
-            let message = format!("{} of {} NATS servers are ready", servers.ready, servers.wanted);
-            finding("False", "ServersNotReady", message)
-        }
-        _ if silent => {
-            let message = format!(
-                "no gateway is up after {PATIENCE} s; when they start, gateways wait for {url}: is that right, and does it answer?"
-            );
-            finding("False", "Unreachable", message)
-        }
-        _ => finding(
-            "Unknown",
-            "NoGateway",
-            "no gateway has said yet whether it reaches NATS".to_owned(),
-        ),
+    if silent {
+        let message = format!(
+            "no gateway answers the operator {STARTS_WITHIN} s after its start, so nobody says whether it reaches {url}; read the gateways' log"
+        );
+        return finding("Unknown", "GatewaysSilent", message);
     }
+    finding("Unknown", "NoGateway", "no gateway has said yet whether it reaches NATS".to_owned())
+}
+
+/// Gateways that are to stay.
+fn staying<'a>(view: &View<'a>) -> impl Iterator<Item = &'a PodLive> {
+    view.pods.iter().filter(|pod| !pod.deleting)
+}
+
+/// Those of them that have answered, and what.
+pub(super) fn answering<'a>(view: &View<'a>) -> Vec<(&'a PodLive, &'a GatewayStatus)> {
+    let seen = view.seen;
+    staying(view)
+        .filter_map(|pod| match seen.get(&pod.name)? {
+            Seen::Status(status) => Some((pod, status)),
+            Seen::Silent(_) => None,
+        })
+        .collect()
+}
+
+/// Whether a pod was started so recently that it may still be starting.
+fn is_young(pod: &PodLive, now: i64) -> bool {
+    pod.started.is_none_or(|started| now - started < STARTS_WITHIN)
 }
 
 fn config_loaded(view: &View<'_>) -> Finding {
@@ -241,7 +277,7 @@ fn degraded(view: &View<'_>) -> Finding {
     }
     if let Some(servers) = &view.servers {
         // While everything starts, that is no fault.
-        let missing = servers.ready < servers.wanted && !answers(view).is_empty();
+        let missing = servers.ready < servers.wanted && !answering(view).is_empty();
         let line = format!("{} of {} NATS servers are ready", servers.ready, servers.wanted);
         add("NatsDegraded", missing.then_some(line).into_iter().collect());
         add("NatsDegraded", servers.failing.iter().cloned().collect());

@@ -28,6 +28,8 @@ struct Scene {
     outcome: Outcome,
     invalid: Option<Invalid>,
     servers: Vec<PodLive>,
+    /// What the StatefulSet of managed NATS says; none: NATS is external.
+    managed: Option<Workload>,
     servers_gone: Vec<String>,
     before: PushClusterStatus,
 }
@@ -61,6 +63,7 @@ impl Scene {
             outcome: Outcome::default(),
             invalid: None,
             servers: Vec::new(),
+            managed: None,
             servers_gone: Vec::new(),
             before: PushClusterStatus::default(),
         }
@@ -90,13 +93,17 @@ impl Scene {
     }
 
     fn look(&self) -> (PushClusterStatus, Vec<Say>) {
-        let plan = plan_with(json!({"nats": {"external": {"url": URL}}}), &[]).unwrap();
-        let cluster = cluster(json!({"nats": {"external": {"url": URL}}}));
+        let nats = match &self.managed {
+            Some(_) => json!({"managed": {}}),
+            None => json!({"external": {"url": URL}}),
+        };
+        let plan = plan_with(json!({"nats": nats}), &[]).unwrap();
+        let cluster = cluster(json!({"nats": nats}));
         let view = View {
             cluster: &cluster,
             plan: self.invalid.as_ref().map_or(Ok(&plan), Err),
             gateways: Some(self.gateways.clone()),
-            servers: None,
+            servers: self.managed.clone(),
             pods: &self.pods,
             server_pods: &self.servers,
             seen: &self.seen,
@@ -172,17 +179,54 @@ fn a_gateway_that_ended_over_nats_says_why() {
     says(&scene.condition("Degraded"), "True", "CrashLoopBackOff");
 }
 
+/// Only what gateways say is said of NATS.
 #[test]
-fn gateways_that_never_come_up_point_to_nats() {
+fn gateways_that_start_slowly_say_nothing_of_nats() {
     let mut scene = Scene::well();
     scene.gateways.ready = 0;
     for pod in &mut scene.pods {
-        (pod.ready, pod.started) = (false, Some(990));
+        (pod.ready, pod.started) = (false, Some(950));
         scene.seen.insert(pod.name.clone(), Seen::Silent("connection refused".to_owned()));
     }
     says(&scene.condition("NatsReady"), "Unknown", "no gateway has said yet");
-    scene.pods[0].started = Some(980);
-    says(&scene.condition("NatsReady"), "False", "wait for nats://nats.example.com:4222");
+    scene.pods[0].started = Some(900);
+    says(&scene.condition("NatsReady"), "Unknown", "no gateway answers the operator");
+    assert!(!scene.said().contains(&"NatsUnreachable"));
+    // A container that can't be made is not NATS' fault, whatever its Secret is called.
+    let problem = "CreateContainerConfigError: secret \"live-nats-gateway\" not found";
+    scene.pods[0].problem = Some(problem.to_owned());
+    assert!(!scene.said().contains(&"NatsUnreachable"));
+}
+
+#[test]
+fn managed_nats_may_start_as_slowly_as_its_gateways() {
+    let mut scene = Scene::well();
+    scene.managed = Some(Workload { wanted: 3, ready: 1, ..Workload::default() });
+    scene.gateways.ready = 0;
+    for (name, started) in [("a", 950), ("b", 950), ("c", 950)] {
+        scene = scene.with(name, |status| {
+            status.nats.connected = false;
+            status.nats.error = Some("no such host".to_owned());
+        });
+        let pod = scene.pods.iter_mut().find(|pod| pod.name == name).unwrap();
+        (pod.ready, pod.started) = (false, Some(started));
+    }
+    says(&scene.condition("NatsReady"), "False", "1 of 3 NATS servers are ready");
+    scene.managed = Some(Workload { wanted: 3, ready: 3, ..Workload::default() });
+    says(
+        &scene.condition("NatsReady"),
+        "Unknown",
+        "have not reached tls://live-nats.shop.svc:4222 yet",
+    );
+    assert!(!scene.said().contains(&"NatsUnreachable"));
+    // Too late for a start.
+    scene.pods[1].started = Some(900);
+    says(&scene.condition("NatsReady"), "False", "1 of 3 gateways cannot reach");
+    assert!(scene.said().contains(&"NatsUnreachable"));
+    // Nor is one that was ready starting.
+    scene.pods[1].started = Some(950);
+    scene.pods[2].ready = true;
+    assert!(scene.said().contains(&"NatsUnreachable"));
 }
 
 #[test]
@@ -229,9 +273,15 @@ fn a_rollout_under_way() {
     says(
         &scene.condition("Progressing"),
         "True",
-        "1 of 3 gateways are of the newest version; 1 drain",
+        "1 of 3 gateways are of the newest version; 1 drains",
     );
     assert_eq!(scene.status().draining_replicas, 1);
+    scene.gateways.ready = 4;
+    says(&scene.condition("Ready"), "True", "3 of 3 gateways are ready");
+    scene.outcome.waits = true;
+    let message = scene.condition("Progressing").message;
+    assert!(message.ends_with("; 1 drains, and the next waits until that has ended"), "{message}");
+    scene.outcome.waits = false;
 }
 
 #[test]
@@ -293,4 +343,27 @@ fn a_nats_server_that_goes_is_named() {
     let (_, said) = scene.look();
     let note = said.iter().find(|say| say.reason == "NatsServerRestarted").unwrap();
     assert!(note.note.contains("live-nats-0 was started again, 2 times"), "{}", note.note);
+}
+
+/// Whoever comes to act knows nothing of what was said before.
+#[test]
+fn a_restart_is_said_once_by_whichever_operator() {
+    let mut scene = Scene::well();
+    let pod = |uid: &str, restarts, started| PodLive {
+        name: "live-nats-0".to_owned(),
+        uid: uid.to_owned(),
+        restarts,
+        started,
+        ..PodLive::default()
+    };
+    let mut once = |server: PodLive| {
+        scene.servers = vec![server];
+        let said = scene.look().1.into_iter().find(|say| say.reason == "NatsServerRestarted");
+        said.map(|say| say.once.expect("it happens once"))
+    };
+    let first = once(pod("a", 1, Some(990)));
+    assert_eq!(first, once(pod("a", 1, Some(990))), "the same to every operator");
+    assert_ne!(first, once(pod("a", 2, Some(995))), "it happened again");
+    assert_ne!(first, once(pod("b", 1, Some(990))), "to another pod");
+    assert_eq!(once(pod("a", 1, Some(1_000 - 3_600))), None, "its Event is gone by now");
 }

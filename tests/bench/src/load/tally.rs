@@ -69,7 +69,13 @@ impl Tally {
 
     /// A publication's data, stamped with this moment.
     pub fn stamp(&self) -> String {
-        format!("{}{:015}{}", char::from(MARK), self.micros(), "x".repeat(DATA - 16))
+        self.stamp_at(Instant::now())
+    }
+
+    /// The same with another moment: when it was due.
+    pub fn stamp_at(&self, moment: Instant) -> String {
+        let micros = moment.saturating_duration_since(self.begin).as_micros();
+        format!("{}{micros:015}{}", char::from(MARK), "x".repeat(DATA - 16))
     }
 
     /// What is read from now on came at this moment.

@@ -66,7 +66,7 @@ impl Report {
                     NAMES - 8.0
                 );
                 if let Some(ratio) = ratio(scenario, name) {
-                    let colour = if name == OURS { "#0b7a5c" } else { "#9aa7b1" };
+                    let colour = if name.starts_with(OURS) { "#0b7a5c" } else { "#9aa7b1" };
                     let width = ratio * scale;
                     let cpu = self.median(scenario, "", name, "cpu_us").unwrap_or_default();
                     let _ = writeln!(

@@ -5,16 +5,33 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::mpsc;
 
 use super::*;
+use crate::channel::Channel;
+use crate::offset::Position;
+use crate::relay::SubscriptionRecord;
 
 fn record() -> SessionRecord {
-    SessionRecord { sid: "s".into(), namespace: "/".into(), user: None, subscriptions: Vec::new() }
+    SessionRecord {
+        sid: "s".into(),
+        namespace: "/".into(),
+        user: None,
+        began: 0,
+        subscriptions: Vec::new(),
+    }
 }
 
 fn sessions(max_disconnection: Option<Period>) -> (EmbeddedSessions, Arc<AtomicU64>) {
     let time = Arc::new(AtomicU64::new(1_000));
     let shown = Arc::clone(&time);
     let clock = Clock::new(move || shown.load(Ordering::Relaxed));
-    (EmbeddedSessions::new(max_disconnection, Fanout::unasked(Vec::new()), clock), time)
+    (
+        EmbeddedSessions::new(
+            max_disconnection,
+            Fanout::unasked(Vec::new()),
+            clock,
+            Metrics::default(),
+        ),
+        time,
+    )
 }
 
 #[tokio::test]
@@ -50,6 +67,56 @@ async fn the_oldest_closed_go_when_there_are_too_many() {
     assert_eq!(sessions.lock().sessions.len(), MAX_CLOSED);
     assert_eq!(sessions.claim("0").await.unwrap(), Claim::Unknown);
     assert_ne!(sessions.claim("1").await.unwrap(), Claim::Unknown);
+    assert_eq!(sessions.metrics.sessions_not_kept.get(), 1);
+}
+
+#[tokio::test]
+async fn the_oldest_closed_go_when_they_hold_too_much() {
+    let (sessions, _) = sessions(Some(Period::from_secs(10)));
+    let subscription = SubscriptionRecord {
+        channel: Channel::new(&"x".repeat(200)).unwrap(),
+        start: Position::default(),
+        joined: Position::default(),
+        meta: false,
+    };
+    let large = SessionRecord { subscriptions: vec![subscription; 1000], ..record() };
+    let owner = Owner(1);
+    let each =
+        Session { record: PackedRecord::new(&large), owner, closed: NonZero::new(1) }.counted();
+    for number in 0..700 {
+        let pid = Arc::from(number.to_string());
+        let owner = sessions.create(&pid, large.clone()).await.unwrap();
+        sessions.closed(&pid, owner);
+        // One that comes and goes counts once.
+        if number == 0 {
+            for _ in 0..1_000 {
+                let Claim::Granted(_, owner) = sessions.claim("0").await.unwrap() else {
+                    panic!("it is there")
+                };
+                sessions.closed(&pid, owner);
+            }
+        }
+    }
+    let (count, bytes) = {
+        let table = sessions.lock();
+        (table.sessions.len(), table.closed_bytes)
+    };
+    assert_eq!(count, MAX_CLOSED_BYTES / each);
+    assert!(bytes <= MAX_CLOSED_BYTES && bytes > MAX_CLOSED_BYTES - each);
+    assert_eq!(sessions.claim("1").await.unwrap(), Claim::Unknown);
+    assert_ne!(sessions.claim("699").await.unwrap(), Claim::Unknown);
+    time_is_over(&sessions).await;
+}
+
+/// Nothing is left behind when all are forgotten.
+async fn time_is_over(sessions: &EmbeddedSessions) {
+    let pids: Vec<Arc<str>> = sessions.lock().sessions.keys().cloned().collect();
+    for pid in pids {
+        if let Claim::Granted(_, owner) = sessions.claim(&pid).await.unwrap() {
+            sessions.delete(&pid, owner);
+        }
+    }
+    assert_eq!(sessions.lock().closed_bytes, 0);
 }
 
 #[tokio::test]
@@ -69,7 +136,8 @@ async fn a_claim_that_is_given_up_takes_nothing() {
     let (sender, mut feed) = mpsc::channel(1);
     let clock = Clock::new(|| 0);
     let fanout = Fanout::unasked(vec![sender.clone()]);
-    let sessions = EmbeddedSessions::new(Some(Period::from_secs(10)), fanout, clock);
+    let sessions =
+        EmbeddedSessions::new(Some(Period::from_secs(10)), fanout, clock, Metrics::default());
     let pid = Arc::from("p");
     let owner = sessions.create(&pid, record()).await.unwrap();
     sender.send(FeedItem::Epoch(crate::offset::Position::default())).await.unwrap();

@@ -2,13 +2,15 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::{Follower, Incoming, Stopped};
+use super::{Content, Follower, Incoming, Stopped};
 use crate::channel::Channel;
 use crate::offset::Position;
 use crate::relay::jetstream::api::{Api, ApiError, Get, Stored, StreamInfo};
-use crate::relay::jetstream::{kept_by, subjects, time};
+use crate::relay::jetstream::line::Headers;
+use crate::relay::jetstream::{kept_by, room, subjects, time};
 use crate::relay::{FeedItem, Lost};
 
 /// Messages of one batch.
@@ -91,6 +93,10 @@ impl Follower<'_> {
         let Some(position) = head_of(&self.relay.feed_api, &info) else {
             return Ok(Err(ApiError::Malformed("a stream without a time".to_owned())));
         };
+        let (api, now) = (&self.relay.feed_api, self.relay.clock.now());
+        if let Err(error) = room::anchor(api, &self.relay.subjects, &info.config, now).await {
+            tracing::debug!(%error, "the stream takes no anchor");
+        }
         let same =
             position.epoch == self.position.epoch && position.sequence >= self.position.sequence;
         if same && !sure {
@@ -104,6 +110,7 @@ impl Follower<'_> {
             "the stream began a new life; sessions can't be recovered from the old one"
         );
         self.relay.metrics.relay_lost.inc();
+        self.relay.shed.store(0, Ordering::Relaxed);
         self.relay.ring.reset(position);
         self.relay.set_last(position.sequence);
         self.position = position;
@@ -213,10 +220,12 @@ impl Follower<'_> {
             sequence: stored.sequence,
             time: stored.time,
             channel,
-            headers: stored.headers.as_ref(),
-            payload: &stored.payload,
+            content: Content::Stored {
+                headers: Headers::Map(stored.headers.as_ref()),
+                payload: &stored.payload,
+            },
         };
-        self.accept(&incoming).await
+        self.accept(&incoming).await.map(drop)
     }
 
     /// What is before `sequence` is not there.
@@ -241,15 +250,18 @@ impl Follower<'_> {
 
     /// Sequences were missing. That is no loss for what had its own TTL, for
     /// ticks, and for what was never stored; it may be one for channels that
-    /// the stream has trimmed since, by number or by age.
+    /// the stream has trimmed since, by number or by age; and for any of them
+    /// if it had no room for them.
     async fn tell_lost(&mut self, before: Position, seen: &Seen) -> Result<(), Stopped> {
+        let shed = self.relay.shed_after(before.sequence).await;
         let rules = self.relay.rules.load();
         let full = |(channel, count): (&String, &usize)| -> Option<Channel> {
             let history = kept_by(&rules.of_subject(channel))?;
             (*count >= history.max_messages).then(|| subjects::channel(channel))?
         };
         let channels: Vec<Channel> = seen.counts.iter().filter_map(full).collect();
-        let older_than = self.relay.now().saturating_sub(before.time);
+        let age = self.relay.now().saturating_sub(before.time);
+        let older_than = if shed { u64::MAX } else { age };
         let youngest = rules.shortest_age().as_millis();
         drop(rules);
         if channels.is_empty() && older_than <= youngest {

@@ -3,7 +3,7 @@
 use async_nats::HeaderMap;
 use bytes::Bytes;
 
-use super::{Undeliverable, decode, encode};
+use super::{Headers, Undeliverable, decode, encode};
 use crate::channel::Channel;
 use crate::publication::{NewPublication, Value};
 
@@ -48,7 +48,7 @@ fn both_ways() {
                 ..publication(&args, spread)
             };
             let (headers, payload) = encode(&new, "a", true);
-            let content = decode("a", Some(&headers), &payload, 1_000).unwrap();
+            let content = decode("a", Headers::Map(Some(&headers)), &payload, 1_000).unwrap();
             assert_eq!((&*content.event, content.spread), (event, spread));
             assert_eq!(content.args, new.args);
             assert_eq!((content.id, content.except), (new.id, new.except));
@@ -74,11 +74,11 @@ fn payloads_of_apps() {
     ];
     for (payload, pairs, expected) in cases {
         let payload = Bytes::from_static(payload);
-        let content = decode("a", Some(&headers(pairs)), &payload, 1_000).unwrap();
+        let content = decode("a", Headers::Map(Some(&headers(pairs))), &payload, 1_000).unwrap();
         assert_eq!(content.args[0], expected);
         assert_eq!(&*content.event, "message");
     }
-    assert_eq!(decode("a", None, &bytes("7"), 100).unwrap().id, None);
+    assert_eq!(decode("a", Headers::Map(None), &bytes("7"), 100).unwrap().id, None);
 }
 
 #[test]
@@ -98,7 +98,11 @@ fn undeliverable() {
         (b"12345", &[("Push-Event", "event")], 9, TooLarge),
     ] {
         let payload = Bytes::from_static(payload);
-        assert_eq!(decode("a", Some(&headers(pairs)), &payload, most), Err(expected), "{pairs:?}");
+        assert_eq!(
+            decode("a", Headers::Map(Some(&headers(pairs))), &payload, most),
+            Err(expected),
+            "{pairs:?}"
+        );
     }
 }
 
@@ -108,7 +112,7 @@ fn ids_of_apps() {
         [("a/x", "x"), ("a/%C3%A9", "é"), ("b/x", "b/x"), ("x", "x"), ("a/%", "%")]
     {
         let headers = headers(&[("Nats-Msg-Id", id)]);
-        let content = decode("a", Some(&headers), &bytes("1"), 100).unwrap();
+        let content = decode("a", Headers::Map(Some(&headers)), &bytes("1"), 100).unwrap();
         assert_eq!(content.id.as_deref(), Some(expected));
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Kept, MAX_AGE, Ring, When};
+use super::{Frame, Kept, MAX_AGE, Ring, Unread, When};
 use crate::channel::Channel;
 use crate::offset::Position;
 use crate::publication::{NewPublication, Publication, Value};
@@ -48,7 +48,7 @@ fn each_channel_after_its_place() {
         ring.push(at, entry);
     }
     // a: 12 15 18, b: 13 16 19.
-    let read = |channels: &[(Channel, u64)], until| ring.read(channels, until);
+    let read = |channels: &[(Channel, u64)], until| ring.read(channels, until, |_, _| None);
     assert_eq!(sequences(&read(&[(channel("a"), 10)], 20).unwrap()), [12, 15, 18]);
     assert_eq!(sequences(&read(&[(channel("a"), 12), (channel("b"), 16)], 18).unwrap()), [15, 18]);
     assert_eq!(sequences(&read(&[(channel("c"), 10)], 20).unwrap()), [0; 0]);
@@ -57,6 +57,37 @@ fn each_channel_after_its_place() {
     assert_eq!(ring.time_of(20), Some(1_020));
     assert_eq!(ring.time_of(14), Some(1_014));
     assert_eq!(ring.time_of(21), None);
+}
+
+/// What nobody has looked at is read when somebody asks for its channel, and
+/// takes its place among the others.
+#[test]
+fn unread_messages_wait_for_a_reader() {
+    let ring = Ring::new(position(0, 0));
+    for sequence in 1..=4 {
+        let at = position(sequence, sequence);
+        let name = if sequence == 2 { "b" } else { "a" };
+        if sequence == 3 {
+            ring.push(at, kept(name, at));
+        } else {
+            let frame = Frame::of(&format!("MSG push.live.{name} 1 1\r\n{sequence}\r\n"));
+            ring.push_unread(at, Unread { frame, channel: "push.live.".len() });
+        }
+    }
+    let asked = std::cell::RefCell::new(Vec::new());
+    let read = |after| {
+        ring.read(&[(channel("a"), after)], 4, |unread, at| {
+            asked.borrow_mut().push(at.sequence);
+            assert_eq!(unread.frame.payload(), at.sequence.to_string());
+            kept("a", at)
+        })
+    };
+    assert_eq!(sequences(&read(0).unwrap()), [1, 3, 4]);
+    assert_eq!(asked.take(), [1, 4], "and only those");
+    assert_eq!(sequences(&read(1).unwrap()), [3, 4]);
+    // What can't be read is left out.
+    let none = ring.read(&[(channel("a"), 0)], 4, |_, _| None).unwrap();
+    assert_eq!(sequences(&none), [3]);
 }
 
 #[test]

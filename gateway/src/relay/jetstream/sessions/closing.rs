@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt as _;
 
-use super::{Entry, JetStreamSessions, TRIES};
+use super::{AFTERWARDS, Entry, JetStreamSessions, TRIES, encode};
 use crate::relay::Owner;
 use crate::relay::jetstream::api::ApiError;
 
@@ -28,6 +28,10 @@ impl JetStreamSessions {
         {
             let mut table = self.lock();
             let Some(held) = table.get_mut(pid).filter(|held| held.owner == owner) else { return };
+            if !held.kept {
+                table.remove(pid);
+                return;
+            }
             match held.end {
                 // Leaving for good comes after a close too.
                 Some((_, was)) if was || !for_good => return,
@@ -66,6 +70,51 @@ impl JetStreamSessions {
         all
     }
 
+    /// Keeps what a client may come back to, if there is room for it; else it
+    /// goes at once.
+    async fn write_closed(
+        &self,
+        key: &str,
+        entry: &Entry,
+        revision: &mut u64,
+        time: u64,
+    ) -> Result<(), ApiError> {
+        let value = encode(entry)?;
+        let bytes = value.len();
+        let overflows = {
+            let mut ended = self.ended();
+            (!ended.has_room(self.clock.now(), bytes)).then(|| ended.overflows())
+        };
+        if let Some(new) = overflows {
+            self.bucket.delete(key, *revision).await?;
+            self.metrics.sessions_not_kept.inc();
+            if new {
+                tracing::warn!(
+                    "too many clients left and may come back: there is no room for the records of \
+                     more, and they won't be recovered; a lower \
+                     `socketio.recovery.maxDisconnection` or `limits.connectRate` leaves room"
+                );
+            }
+            return Ok(());
+        }
+        // It goes by itself, some time after it stops to count.
+        let ttl = self.max_disconnection.unwrap_or(0).saturating_add(AFTERWARDS);
+        match self.bucket.put(key, value, Some(ttl), Some(*revision)).await {
+            Ok(written) => {
+                *revision = written;
+                self.ended().add(self.gone_after(time), bytes);
+                Ok(())
+            }
+            // As it lies there it would stay for ever.
+            Err(error) if error.is_full() => {
+                self.bucket.delete(key, *revision).await?;
+                self.count_unkept(&error);
+                Ok(())
+            }
+            Err(error) => Err(error),
+        }
+    }
+
     pub(super) async fn write_end(&self, pid: &Arc<str>, owner: Owner) -> Result<(), ApiError> {
         let key = format!("s.{pid}");
         for _ in 0..TRIES {
@@ -87,7 +136,7 @@ impl JetStreamSessions {
                     closed: Some(time),
                     record: (*record).clone(),
                 };
-                self.write(&key, &entry, Some(revision)).await.map(|written| revision = written)
+                self.write_closed(&key, &entry, &mut revision, time).await
             };
             match written {
                 Ok(()) => {

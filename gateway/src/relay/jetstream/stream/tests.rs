@@ -52,9 +52,26 @@ fn wildcards() {
 #[test]
 fn limits_are_the_largest() {
     let rules = vec![rule("a", 5, 7_200), rule("b", 3_000, 60), rule("c", 0, 0)];
-    let config = wanted(&Subjects::new("team.live"), &Rules::new(rules, 100), 3);
+    let config = wanted(&Subjects::new("team.live"), &Rules::new(rules, 100).with_replicas(3));
     assert_eq!(config.name, "PUSH_team_live");
     assert_eq!(config.subjects[1], "team.live.pub.$user.>");
     assert_eq!((config.max_msgs_per_subject, config.max_age), (3_000, 7_200_000_000_000));
     assert!(!config.allow_rollup_hdrs && config.allow_direct && config.allow_msg_ttl);
+    assert!(config.max_bytes == -1 && !config.is_limited());
+}
+
+#[test]
+fn a_limit_of_bytes_brings_anchors() {
+    for (pattern, expected) in [
+        ("a", &["push.pub.$anchor", "push.pub.$tick", "push.pub.$user.>", "push.pub.a"][..]),
+        // NATS' `>` takes them, too.
+        (">", &["push.pub.>"]),
+    ] {
+        let rules = Rules::new(vec![rule(pattern, 5, 60)], 100);
+        let rules = rules.with_history_bytes(Some(5_000_000));
+        let config = wanted(&Subjects::new("push"), &rules);
+        assert_eq!(config.subjects, expected);
+        assert_eq!((config.max_bytes, config.discard.as_str()), (5_000_000, "old"));
+        assert!(config.is_limited());
+    }
 }

@@ -22,7 +22,7 @@ fn ttls() {
     {
         assert_eq!(parse_ttl(text), Some(millis), "{text}");
     }
-    for text in ["never", "", "-1", "500ms", "5 s"] {
+    for text in ["never", "", "-1", "500ms", "5 s", "18446744073709552", "99999999999999999998m"] {
         assert_eq!(parse_ttl(text), None, "{text}");
     }
 }

@@ -83,7 +83,7 @@ fn an_upgrade_to_tls_leaves_no_server_alone() {
 #[test]
 fn the_way_to_tls_is_remembered_at_the_statefulset() {
     use crate::controller::live::{Live, Workload};
-    let servers = |at: Option<&str>, updated: i32| Live {
+    let servers_of = |at: Option<&str>, updated: i32, available: i32| Live {
         annotations: at
             .map(|at| ("pushcluster.io/tls".to_owned(), at.to_owned()))
             .into_iter()
@@ -91,6 +91,7 @@ fn the_way_to_tls_is_remembered_at_the_statefulset() {
         workload: Some(Workload {
             wanted: 3,
             ready: 3,
+            available,
             replicas: 3,
             updated,
             observed: true,
@@ -98,10 +99,13 @@ fn the_way_to_tls_is_remembered_at_the_statefulset() {
         }),
         ..Live::default()
     };
+    let servers = |at, updated| servers_of(at, updated, 3);
     assert_eq!(Wire::next(None), Wire::Encrypted, "a new one");
     assert_eq!(Wire::next(Some(&servers(None, 3))), Wire::Upgrading, "from before there was TLS");
     assert_eq!(Wire::next(Some(&servers(Some("upgrading"), 2))), Wire::Upgrading);
     assert_eq!(Wire::next(Some(&servers(Some("upgrading"), 3))), Wire::Upgraded);
+    let just_ready = servers_of(Some("upgrading"), 3, 2);
+    assert_eq!(Wire::next(Some(&just_ready)), Wire::Upgrading, "it may not have found the others");
     assert_eq!(Wire::next(Some(&servers(Some("upgraded"), 1))), Wire::Upgraded);
     assert_eq!(Wire::next(Some(&servers(Some("encrypted"), 1))), Wire::Encrypted);
     for wire in [Wire::Encrypted, Wire::Upgrading, Wire::Upgraded] {
