@@ -42,6 +42,9 @@ pub use subscriber::Subscriber;
 pub use subscribers::SubscriptionKey;
 use subscribers::{Subscribers, Subscription};
 
+/// So many connections' memory is fetched at once, before they are written to.
+const AHEAD: usize = 16;
+
 /// One shard's part of the subscriptions, and how far it has come in the feed.
 pub struct Hub {
     channels: HashMap<Channel, Subscribers>,
@@ -153,7 +156,11 @@ impl Hub {
             .movable(policy == Some(Policy::Latest));
         let mut delivered = 0;
         let except = &publication.except;
-        for subscription in subscribers.iter() {
+        let mut ahead = subscribers.iter();
+        for (index, subscription) in subscribers.iter().enumerate() {
+            if index % AHEAD == 0 {
+                ahead.by_ref().take(AHEAD).for_each(|next| next.subscriber.outbox.fetch());
+            }
             let subscriber = &subscription.subscriber;
             if !except.is_empty() && except.iter().any(|id| **id == *subscriber.sid) {
                 continue;
@@ -192,9 +199,11 @@ impl Hub {
 
     /// Writes what [`Hub::deliver`] queued: one write for each connection.
     pub fn flush(&mut self) {
-        for outbox in self.dirty.drain(..) {
-            outbox.clean();
+        for some in self.dirty.chunks(AHEAD) {
+            some.iter().for_each(|outbox| outbox.fetch());
+            some.iter().for_each(|outbox| outbox.clean());
         }
+        self.dirty.clear();
     }
 
     /// The rules changed.

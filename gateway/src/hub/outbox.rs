@@ -111,6 +111,16 @@ impl Outbox {
         }
     }
 
+    /// Reads what [`Outbox::send`] is about to read, and does nothing: of
+    /// several that are fetched one after the other the processor waits for
+    /// all at once.
+    pub fn fetch(&self) {
+        let state = self.state.borrow();
+        if let (Sink::Socket(stream), false) = (&state.sink, state.blocked) {
+            stream.fetch();
+        }
+    }
+
     /// Sends a message: onto the socket at once where nothing waits.
     pub fn send(&self, message: &Message) {
         self.offer(message, None);

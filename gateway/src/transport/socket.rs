@@ -7,6 +7,7 @@ use std::net::{Shutdown, TcpStream as StdTcpStream};
 use std::task::{Context, Poll, ready};
 
 use rustls::ServerConnection;
+use tokio::io::Interest;
 use tokio::net::TcpStream;
 
 use super::stream::ClientStream;
@@ -53,6 +54,14 @@ impl Socket {
         match self {
             Self::Plain(stream) => stream.try_write(bytes),
             Self::Tls(tls) => tls.write(|writer| writer.write(bytes)),
+        }
+    }
+
+    /// Reads what a write is about to read of the runtime's, and does nothing.
+    pub fn fetch(&self) {
+        if let Self::Plain(stream) = self {
+            // Whether it is writable, the write asks again.
+            let _ = stream.try_io(Interest::WRITABLE, || Ok(()));
         }
     }
 

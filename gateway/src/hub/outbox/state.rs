@@ -108,7 +108,12 @@ impl State {
             }
             let mut slices = [IoSlice::new(&[]); GATHER];
             let count = self.queue.slices(&mut slices);
-            match stream.try_write_vectored(&slices[..count]) {
+            // Of one frame a plain write is the cheaper one.
+            let written = match &slices[..count] {
+                [one] => stream.try_write(one),
+                many => stream.try_write_vectored(many),
+            };
+            match written {
                 Ok(written) => self.queue.consume(written),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
                     self.block();
