@@ -307,7 +307,27 @@ impl Socket {
         self.link.send_binary(bytes).await;
     }
 
-    /// Leaves the namespace, as `socket.disconnect()` does.
+    /// Enters another namespace on the same engine, and waits until it is let
+    /// in: what was sent before has been read by then.
+    ///
+    /// # Panics
+    ///
+    /// When the connection ends before.
+    pub async fn enter(&mut self, namespace: &str) {
+        self.send_raw(&format!("0{namespace},")).await;
+        patiently("the other namespace", async {
+            loop {
+                let packet = self.packet().await.expect("the connection stays open");
+                if packet.kind == b'0' && packet.namespace == namespace {
+                    break;
+                }
+            }
+        })
+        .await;
+    }
+
+    /// Leaves the namespace, as `socket.disconnect()` does. That it was read
+    /// is not waited for.
     pub async fn disconnect(&mut self) {
         let place = self.place();
         self.link.send(&format!("41{place}")).await;

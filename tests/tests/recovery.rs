@@ -184,8 +184,7 @@ async fn who_left_does_not_come_back() {
         let mut socket = started(&gateway, transport).await;
         let (sid, credentials) = (socket.sid().to_owned(), socket.credentials());
         socket.disconnect().await;
-        // Another namespace on the same engine shows that the packet was read.
-        socket.send_raw("0/admin,").await;
+        socket.enter("/admin").await;
         socket.cut();
         let mut socket = back(&gateway, transport, &credentials).await;
         assert_fresh(&gateway, &mut socket, &sid, "after disconnect").await;
