@@ -41,6 +41,21 @@ pub struct Say {
 /// is older is no news, and nobody can tell any more whether it was said.
 const KEPT: i64 = 3_600;
 
+/// What is said of something that holds for a while, not of something that
+/// happened.
+const HOLD: [&str; 10] = [
+    "ApplyFailed",
+    "Degraded",
+    "ForeignFields",
+    "InvalidManifest",
+    "NatsPlaintext",
+    "NatsUnreachable",
+    "OpenToEverybody",
+    "Ready",
+    "ResourceConflict",
+    "SecretMissing",
+];
+
 /// All that is to be said of what was seen now. What was said already is not
 /// said again.
 pub fn all(cluster: &PushCluster, view: &View<'_>, status: &PushClusterStatus) -> Vec<Say> {
@@ -112,7 +127,23 @@ pub fn all(cluster: &PushCluster, view: &View<'_>, status: &PushClusterStatus) -
     if let Some(ready) = condition("Ready").filter(|one| one.status == "True") {
         all.push(Say::normal("Ready", ready.message.clone()));
     }
+    let since = since(cluster, status);
+    for say in all.iter_mut().filter(|say| HOLD.contains(&say.reason)) {
+        say.once = Some(format!("{since} {}", say.note));
+    }
     all
+}
+
+/// Tells one time that something holds from another: the manifest or a
+/// condition has changed in between. To every operator that looks it is the same.
+fn since(cluster: &PushCluster, status: &PushClusterStatus) -> String {
+    let (uid, generation) = (cluster.metadata.uid.as_deref(), cluster.metadata.generation);
+    let mut since = format!("{} {}", uid.unwrap_or_default(), generation.unwrap_or_default());
+    for condition in &status.conditions {
+        let (kind, at) = (&condition.type_, &condition.last_transition_time.0);
+        since.push_str(&format!(" {kind} {}", at.as_second()));
+    }
+    since
 }
 
 /// Pods whose container was started again not long ago.

@@ -63,6 +63,14 @@ fn programs() -> Option<PathBuf> {
         .max_by_key(|path| std::fs::metadata(path).and_then(|meta| meta.modified()).ok())
 }
 
+/// A program that ends with this one, however this one ends: a run that is
+/// killed leaves no API server behind. To be started by a thread that stays.
+fn tethered(program: &Path) -> Command {
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", "KILL", "--"]).arg(program);
+    command
+}
+
 fn free_port() -> u16 {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
@@ -157,7 +165,7 @@ impl ApiServer {
 
     fn spawn(&mut self, program: &str, args: &[String]) {
         let log = std::fs::File::create(self.folder.join(format!("{program}.log"))).unwrap();
-        let child = Command::new(self.programs.join(program))
+        let child = tethered(&self.programs.join(program))
             .args(args)
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())

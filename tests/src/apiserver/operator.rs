@@ -38,7 +38,7 @@ impl Operator {
         let listen = format!("127.0.0.1:{}", super::free_port());
         let log = kubernetes.folder.join(format!("operator-{identity}.log"));
         let file = std::fs::File::create(&log).unwrap();
-        let child = Command::new(binary())
+        let child = super::tethered(&binary())
             .env("KUBECONFIG", kubernetes.kubeconfig("operator"))
             .args(["--identity", identity, "--listen", &listen])
             .args((!flags.contains(&"--lease-namespace")).then_some("--lease-namespace=default"))

@@ -14,12 +14,7 @@ pub(super) fn takes_over(kubernetes: &ApiServer) {
     kubernetes.eventually("the first to lead", || (holder(kubernetes)? == "first").then_some(()));
     let second = Operator::start(kubernetes, "second", &[]);
     kubernetes.eventually("both to be ready", || {
-        let ready = |operator: &Operator| {
-            std::process::Command::new("curl")
-                .args(["-sf", &format!("{}/readyz", operator.url())])
-                .output()
-                .is_ok_and(|output| output.status.success())
-        };
+        let ready = |operator| answer(operator, "readyz").is_some();
         (ready(&first) && ready(&second)).then_some(())
     });
     assert_eq!(holder(kubernetes).as_deref(), Some("first"));
@@ -49,14 +44,25 @@ pub(super) fn takes_over(kubernetes: &ApiServer) {
         ];
         all.iter().all(|what| said.iter().any(|one| one.starts_with(what))).then_some(())
     });
-    // It has looked, and says what still holds; not what has happened before.
-    let said = kubernetes.eventually("the third to say something", || {
-        let said = events_of(kubernetes, "taken-over", "PushCluster");
-        said.iter().any(|(_, who)| who == "third").then_some(said)
+    kubernetes.eventually("the third to have looked at it", || {
+        let metrics = answer(&third, "metrics")?;
+        metrics.contains("push_operator_reconciles_total{outcome=\"ok\"}").then_some(())
     });
-    let restarts: Vec<_> = said.iter().filter(|one| one.0.starts_with(RESTARTED)).collect();
-    assert_eq!(restarts.len(), 1, "{restarts:?}");
+    // What has happened was said, and what still holds, too.
+    let said = events_of(kubernetes, "taken-over", "PushCluster");
+    for (what, _) in &said {
+        let times = said.iter().filter(|one| one.0 == *what).count();
+        assert_eq!(times, 1, "{what}: {said:?}");
+    }
+    assert!(said.iter().any(|one| one.0.starts_with("OpenToEverybody")), "{said:?}");
     drop(third);
+}
+
+/// What an operator answers, where it does so with success.
+fn answer(operator: &Operator, path: &str) -> Option<String> {
+    let url = format!("{}/{path}", operator.url());
+    let output = std::process::Command::new("curl").args(["-sf", &url]).output().ok()?;
+    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 /// What is said when a server was started again.

@@ -32,6 +32,8 @@ struct Scene {
     managed: Option<Workload>,
     servers_gone: Vec<String>,
     before: PushClusterStatus,
+    /// When it is looked at, in seconds.
+    at: i64,
 }
 
 impl Scene {
@@ -66,6 +68,7 @@ impl Scene {
             managed: None,
             servers_gone: Vec::new(),
             before: PushClusterStatus::default(),
+            at: 1_000,
         }
     }
 
@@ -114,9 +117,9 @@ impl Scene {
             outcome: &self.outcome,
             failed: None,
             capable: Capable::default(),
-            now: 1_000,
+            now: self.at,
         };
-        let status = status(&view, &Time(Timestamp::UNIX_EPOCH));
+        let status = status(&view, &Time(Timestamp::from_second(self.at).unwrap()));
         let said = events::all(&cluster, &view, &status);
         (status, said)
     }
@@ -366,4 +369,25 @@ fn a_restart_is_said_once_by_whichever_operator() {
     assert_ne!(first, once(pod("a", 2, Some(995))), "it happened again");
     assert_ne!(first, once(pod("b", 1, Some(990))), "to another pod");
     assert_eq!(once(pod("a", 1, Some(1_000 - 3_600))), None, "its Event is gone by now");
+}
+
+#[test]
+fn what_holds_is_said_once_by_whichever_operator_until_it_ends() {
+    let mut scene = Scene::well();
+    let mut once = |scene: &mut Scene, reason: &str| {
+        scene.at += 100;
+        let (status, said) = scene.look();
+        scene.before = status;
+        let said = said.into_iter().find(|say| say.reason == reason);
+        said.map(|say| say.once.expect("it holds"))
+    };
+    let ready = once(&mut scene, "Ready");
+    assert!(ready.is_some());
+    assert_eq!(ready, once(&mut scene, "Ready"), "the same to every operator");
+    scene.gateways.ready = 0;
+    scene.pods.iter_mut().for_each(|pod| pod.ready = false);
+    assert_eq!(once(&mut scene, "Ready"), None);
+    scene.gateways.ready = 3;
+    scene.pods.iter_mut().for_each(|pod| pod.ready = true);
+    assert_ne!(ready, once(&mut scene, "Ready"), "it was not in between");
 }
