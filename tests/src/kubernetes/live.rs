@@ -35,6 +35,17 @@ spec:
   gateway: {socketio: {pingInterval: 10s}}
 "#;
 
+/// The same with NATS that can lose a server.
+///
+/// # Panics
+///
+/// When [`SMALL`] does not say how many it has.
+pub fn small_with_three_servers() -> String {
+    let manifest = SMALL.replace("nats: {managed: {replicas: 1,", "nats: {managed: {replicas: 3,");
+    assert_ne!(manifest, SMALL);
+    manifest
+}
+
 /// How long a fault may last at most.
 pub const MINUTE: Duration = Duration::from_mins(1);
 

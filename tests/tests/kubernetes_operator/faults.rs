@@ -1,6 +1,6 @@
 //! What dies by itself.
 
-use tests::kubernetes::live::{MINUTE, SMALL};
+use tests::kubernetes::live::{MINUTE, small_with_three_servers};
 use tests::kubernetes::{Client, Cluster, Live, Load, Traffic};
 
 use super::CALM;
@@ -8,9 +8,7 @@ use super::CALM;
 #[tokio::test]
 async fn a_killed_gateway_and_a_killed_nats_server_lose_nothing() {
     let Some(cluster) = Cluster::find_ours().await else { return };
-    let manifest = SMALL.replace("nats: {managed: {replicas: 1,", "nats: {managed: {replicas: 3,");
-    assert_ne!(manifest, SMALL);
-    let live = Live::start(&cluster, &manifest).await;
+    let live = Live::start(&cluster, &small_with_three_servers()).await;
     live.settled().await;
     let traffic = Traffic::start(&live, Load::LIGHT).await;
     let looking = Client::new(&cluster).await;

@@ -1,15 +1,17 @@
 //! What a change costs that needs no restart: nothing.
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use serde_json::{Value, json};
-use tests::kubernetes::live::{SMALL, condition};
-use tests::kubernetes::{Client, Cluster, Live, PATIENCE, Place};
+use tests::kubernetes::live::{MINUTE, SMALL, condition, small_with_three_servers};
+use tests::kubernetes::{Client, Cluster, Live, Load, PATIENCE, Place, Traffic};
 use tests::socketio::Transport;
 use tests::{api, http};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep};
 
 #[tokio::test]
 async fn rules_and_keys_are_live_without_a_restart_or_a_reconnect() {
@@ -62,6 +64,59 @@ async fn rules_and_keys_are_live_without_a_restart_or_a_reconnect() {
         assert_eq!(heard, wanted, "over one connection");
     }
     assert_eq!(live.gateways().await, pods, "the same pods");
+}
+
+#[tokio::test]
+async fn copies_of_history_change_under_traffic() {
+    let Some(cluster) = Cluster::find_ours().await else { return };
+    let live = Live::start(&cluster, &small_with_three_servers()).await;
+    live.settled().await;
+    let pods = live.gateways().await;
+    let looking = Client::new(&cluster).await;
+    copies_are(&live, &looking, 3).await;
+    let traffic = Traffic::start(&live, Load::LIGHT).await;
+    let mut hash = live.status().await["configHash"].clone();
+    for copies in [1, 3] {
+        live.patch(&json!({"spec": {"nats": {"streamReplicas": copies}}})).await;
+        hash = loaded(&live, &looking, &hash).await;
+        copies_are(&live, &looking, copies).await;
+    }
+    let report = traffic.finish().await;
+    assert!(report.ended.is_empty(), "{} connections ended", report.ended.len());
+    assert_eq!(live.gateways().await, pods, "the same pods");
+}
+
+/// Waits until so many NATS servers have the stream, and it knows so itself.
+async fn copies_are(live: &Live, from: &Client, copies: usize) {
+    let servers = live.pods("pushcluster-nats").await;
+    let until = Instant::now() + MINUTE;
+    loop {
+        let addresses: Vec<_> = servers.iter().map(|(_, address)| address.clone()).collect();
+        let known = from.run(async move || {
+            let mut known = Vec::new();
+            for address in addresses {
+                let url = format!("http://{address}:8222/jsz?streams=true&config=true");
+                known.extend(streams(&http::send(http::request("GET", &url)).await.json()));
+            }
+            known
+        });
+        let known = known.await;
+        if known.len() == copies && known.iter().all(|each| *each == copies) {
+            break;
+        }
+        assert!(Instant::now() < until, "{copies} copies wanted, servers have {known:?}");
+        sleep(Duration::from_secs(1)).await;
+    }
+}
+
+/// How many copies each stream of publications should have, of those that a
+/// server has.
+fn streams(server: &Value) -> Vec<usize> {
+    let accounts = server["account_details"].as_array().into_iter().flatten();
+    let streams = accounts.flat_map(|one| one["stream_detail"].as_array().into_iter().flatten());
+    let streams = streams.filter(|one| one["name"] == "PUSH_push");
+    let copies = streams.filter_map(|one| one["config"]["num_replicas"].as_u64());
+    copies.filter_map(|copies| copies.try_into().ok()).collect()
 }
 
 /// A client that stays connected until it hears `the end`, or its connection
