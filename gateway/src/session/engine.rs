@@ -1,6 +1,13 @@
 //! An Engine.IO session: one client over long-polling, a WebSocket, or first
 //! one and then the other. Rules as in the reference server (engine.io
 //! `socket.ts`, `transports/polling.ts`) and the protocol's revision 4.
+//!
+//! # Layout
+//!
+//! - `polling`: polls and data requests
+//! - `upgrade`: from polling to a WebSocket
+//! - `heartbeat`: pings, and whether they are answered in time
+//! - `end`: closing in order, or at once
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::net::IpAddr;
@@ -10,23 +17,24 @@ use std::rc::{Rc, Weak};
 use bytes::Bytes;
 use futures_util::FutureExt as _;
 use futures_util::future::LocalBoxFuture;
-use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::sid::{NoRandomness, SidParts};
 use crate::door::Place;
 use crate::hub::{CloseReason, Outbox};
-use crate::protocol::engineio::{self, Handshake, Message, Packet, Wire};
+use crate::protocol::engineio::{Handshake, Message, Packet, Wire};
 use crate::protocol::websocket;
 use crate::shard::Shard;
 use crate::shard::table::Named;
 use crate::shard::timers::{Timed, Timer, TimerKey};
-use crate::shard::turn::Turn;
-use crate::transport::socket::Socket;
 
-/// How long a close waits for the poll that fetches it (engine.io
-/// `polling.ts`, `closeTimeout`).
-const CLOSE_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(30);
+mod end;
+mod heartbeat;
+mod polling;
+mod upgrade;
+
+pub use polling::{BodyError, PollResponse};
+use upgrade::Upgrade;
 
 /// One client.
 pub struct Engine {
@@ -44,14 +52,6 @@ pub struct Engine {
     address: Cell<IpAddr>,
     /// Given back when it is over, whoever still holds the engine.
     place: Cell<Option<Place>>,
-}
-
-/// From polling to a WebSocket.
-struct Upgrade {
-    /// The client's WebSocket-to-be.
-    probe: Rc<Outbox>,
-    /// When it is given up.
-    timer: TimerKey,
 }
 
 /// Who speaks over an Engine.IO session.
@@ -93,26 +93,6 @@ pub enum Inbound {
     Binary(Bytes),
 }
 
-/// An answer to a polling request.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PollResponse {
-    /// HTTP status.
-    pub status: u16,
-    /// `Content-Type`.
-    pub content_type: &'static str,
-    /// Body.
-    pub body: Bytes,
-}
-
-/// Why a polling request's body didn't come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum BodyError {
-    /// Longer than `maxPayload`.
-    TooLarge,
-    /// The connection broke, or it took too long.
-    Broken,
-}
-
 #[derive(Debug)]
 #[allow(clippy::struct_excessive_bools)] // Independent facts, not one state in disguise.
 struct State {
@@ -142,13 +122,6 @@ enum Phase {
     Closing(CloseReason),
     Closed,
 }
-
-/// A poll request under way. Dropped before its answer: the client hung up,
-/// and that closes the session.
-struct PollGuard<'a>(Option<&'a Rc<Engine>>);
-
-/// A data request under way.
-struct PostGuard<'a>(&'a Engine);
 
 // === impl Engine ===
 
@@ -222,180 +195,6 @@ impl Engine {
         }
     }
 
-    // --- polling ---
-
-    /// A poll: waits for something to send. Dropping it closes the session.
-    pub async fn poll(self: &Rc<Self>, from: IpAddr) -> PollResponse {
-        self.seen(from);
-        self.check_heartbeat();
-        let (sender, receiver) = oneshot::channel();
-        {
-            let mut state = self.state.borrow_mut();
-            if state.phase == Phase::Closed {
-                return PollResponse::error(1);
-            }
-            if state.transport != Transport::Polling {
-                return PollResponse::error(3);
-            }
-            if state.polling {
-                drop(state);
-                // Two polls at once: the client has lost count.
-                self.outbox.answer_poll(&Wire::text(&[b"1"]));
-                self.abort(CloseReason::TransportError);
-                return PollResponse::error(3);
-            }
-            if let Phase::Closing(reason) = state.phase
-                && self.outbox.is_empty()
-            {
-                drop(state);
-                self.abort(reason);
-                return PollResponse::packets(Bytes::from_static(b"1"));
-            }
-            state.polling = true;
-        }
-        let mut guard = PollGuard(Some(self));
-        self.outbox.attach_poll(sender);
-        if self.state.borrow().probed {
-            // The client waits for this poll to end before it upgrades.
-            self.outbox.answer_poll(&Wire::text(&[b"6"]));
-        }
-        let answer = receiver.await;
-        guard.0 = None;
-        self.state.borrow_mut().polling = false;
-        self.check_outbox();
-        answer.map_or_else(|_| PollResponse::error(1), PollResponse::packets)
-    }
-
-    /// A data request: hands its packets on, one after the other.
-    pub async fn post(
-        self: &Rc<Self>,
-        from: IpAddr,
-        body: impl Future<Output = Result<Bytes, BodyError>>,
-    ) -> PollResponse {
-        self.seen(from);
-        self.check_heartbeat();
-        {
-            let mut state = self.state.borrow_mut();
-            if state.phase != Phase::Open {
-                return PollResponse::error(1);
-            }
-            if state.transport != Transport::Polling {
-                return PollResponse::error(3);
-            }
-            if state.posting {
-                drop(state);
-                self.abort(CloseReason::TransportError);
-                return PollResponse::error(3);
-            }
-            state.posting = true;
-        }
-        let guard = PostGuard(self);
-        let body = match body.await {
-            Ok(body) => body,
-            Err(BodyError::TooLarge) => return PollResponse::too_large(),
-            Err(BodyError::Broken) => {
-                self.abort(CloseReason::TransportError);
-                return PollResponse::error(3);
-            }
-        };
-        let mut turn = Turn::begin(&self.shard);
-        for packet in engineio::packets(body) {
-            turn.pass().await;
-            let Ok(packet) = packet else {
-                self.abort(CloseReason::ParseError);
-                return PollResponse::error(3);
-            };
-            self.packet(packet).await;
-            self.check_outbox();
-            if self.is_closed() {
-                break;
-            }
-        }
-        drop(guard);
-        PollResponse::ok()
-    }
-
-    // --- upgrade ---
-
-    /// A WebSocket came for this session. `None`: it can't have it.
-    pub fn begin_upgrade(self: &Rc<Self>, from: IpAddr) -> Option<Rc<Outbox>> {
-        self.seen(from);
-        {
-            let state = self.state.borrow();
-            let free = state.phase == Phase::Open
-                && state.transport == Transport::Polling
-                && self.upgrade.borrow().is_none();
-            if !free {
-                return None;
-            }
-        }
-        let probe = Outbox::new(self.shard.outbox_limits());
-        let timeout = self.shard.shared.config.socketio.upgrade_timeout.get();
-        let owner: Weak<dyn Timed> = self.weak();
-        let timer = self.shard.timers.set_after(owner, Timer::Upgrade, timeout);
-        let upgrade = Upgrade { probe: probe.clone(), timer };
-        *self.upgrade.borrow_mut() = Some(Box::new(upgrade));
-        Some(probe)
-    }
-
-    /// A packet on the WebSocket-to-be. True: the upgrade is complete.
-    pub fn probe_packet(&self, probe: &Rc<Outbox>, packet: &Packet) -> bool {
-        if self.state.borrow().phase == Phase::Closed {
-            probe.finish(Some(closing_frame()), CloseReason::ForcedClose);
-            return false;
-        }
-        match packet {
-            Packet::Ping(data) if data.as_ref() == b"probe" => {
-                probe.send(&Message::One(Wire::text(&[b"3probe"])));
-                self.state.borrow_mut().probed = true;
-                self.outbox.answer_poll(&Wire::text(&[b"6"]));
-                false
-            }
-            // A second upgrade at once, or one given up: its frame is on the way.
-            Packet::Upgrade => self.is_probe(probe),
-            _ => {
-                probe.finish(Some(closing_frame()), CloseReason::ParseError);
-                false
-            }
-        }
-    }
-
-    /// The upgrade is complete: from now on everything goes over the
-    /// WebSocket.
-    pub fn complete_upgrade(&self, stream: Rc<Socket>) {
-        self.leave_probe();
-        let old = self.labels();
-        self.outbox.answer_poll(&Wire::text(&[b"6"]));
-        self.state.borrow_mut().transport = Transport::Websocket;
-        self.shard.upgraded(old, self.labels());
-        self.outbox.attach_socket(stream);
-        if let Phase::Closing(reason) = self.state.borrow().phase {
-            self.outbox.finish(Some(closing_frame()), reason);
-        }
-    }
-
-    /// The WebSocket-to-be is gone; polling goes on. One that was given up
-    /// before goes late, when another may be on its way: that one stays.
-    pub fn end_probe(&self, probe: &Rc<Outbox>) {
-        if self.is_probe(probe) {
-            self.leave_probe();
-        }
-    }
-
-    /// Whether this is the one that is to carry the session.
-    fn is_probe(&self, probe: &Rc<Outbox>) -> bool {
-        self.upgrade.borrow().as_ref().is_some_and(|upgrade| Rc::ptr_eq(&upgrade.probe, probe))
-    }
-
-    fn leave_probe(&self) {
-        self.state.borrow_mut().probed = false;
-        if let Some(upgrade) = self.upgrade.borrow_mut().take() {
-            self.shard.timers.remove(&upgrade.timer);
-        }
-    }
-
-    // --- packets ---
-
     /// A packet from the client.
     pub async fn packet(self: &Rc<Self>, packet: Packet) {
         if self.state.borrow().phase != Phase::Open {
@@ -451,127 +250,6 @@ impl Engine {
         }
     }
 
-    // --- the end ---
-
-    /// Closes the session in order: what waits is sent, then the client is
-    /// told. Over polling the close has a poll of its own: a payload with
-    /// events and a close makes the client library see the events twice.
-    pub fn close(self: &Rc<Self>, reason: CloseReason) {
-        let mut state = self.state.borrow_mut();
-        if state.phase != Phase::Open {
-            return;
-        }
-        match state.transport {
-            Transport::Websocket => {
-                state.phase = Phase::Closing(reason);
-                drop(state);
-                self.outbox.finish(Some(closing_frame()), reason);
-            }
-            Transport::Polling if self.outbox.has_poll() => {
-                drop(state);
-                self.outbox.answer_poll(&Wire::text(&[b"1"]));
-                self.abort(reason);
-            }
-            Transport::Polling => {
-                state.phase = Phase::Closing(reason);
-                drop(state);
-                let owner: Weak<dyn Timed> = self.weak();
-                self.shard.timers.set_after(owner, Timer::Close, CLOSE_TIMEOUT);
-            }
-        }
-    }
-
-    /// The session is over, now. What waits is not sent.
-    pub fn abort(&self, reason: CloseReason) {
-        {
-            let mut state = self.state.borrow_mut();
-            if state.phase == Phase::Closed {
-                return;
-            }
-            state.phase = Phase::Closed;
-        }
-        if let Some(key) = self.heartbeat.take() {
-            self.shard.timers.remove(&key);
-        }
-        let upgrade = self.upgrade.borrow_mut().take();
-        if let Some(upgrade) = upgrade {
-            self.shard.timers.remove(&upgrade.timer);
-            upgrade.probe.finish(Some(closing_frame()), reason);
-        }
-        self.outbox.end(reason);
-        self.outbox.detach();
-        self.shard.engines.borrow_mut().remove(&self.sid);
-        self.shard.closed(self.labels(), reason);
-        drop(self.place.take());
-        if let Some(session) = self.session.get() {
-            session.closed(reason);
-        }
-    }
-
-    // --- heartbeat ---
-
-    /// A request that comes after the deadline finds the session closed,
-    /// also when the timer hasn't run yet.
-    fn check_heartbeat(&self) {
-        let late = {
-            let state = self.state.borrow();
-            let settings = &self.shard.shared.config.socketio;
-            let end = if state.awaiting_pong {
-                state.deadline
-            } else {
-                state.deadline + settings.ping_timeout.get()
-            };
-            Instant::now() >= end
-        };
-        if late {
-            self.abort(CloseReason::PingTimeout);
-        }
-        self.check_outbox();
-    }
-
-    /// Over polling nobody watches the outbox: the first who comes by closes
-    /// a session whose outbox has ended.
-    fn check_outbox(&self) {
-        let open = self.state.borrow().phase == Phase::Open;
-        if let (true, Some(reason)) = (open, self.outbox.ended()) {
-            self.abort(reason);
-        }
-    }
-
-    fn schedule_heartbeat(self: &Rc<Self>) {
-        let at = self.state.borrow().deadline;
-        if let Some(key) = self.heartbeat.take() {
-            self.shard.timers.reset(&key, at);
-            self.heartbeat.set(Some(key));
-        } else {
-            let owner: Weak<dyn Timed> = self.weak();
-            self.heartbeat.set(Some(self.shard.timers.set(owner, Timer::Heartbeat, at)));
-        }
-    }
-
-    fn beat(self: &Rc<Self>) {
-        self.heartbeat.set(None);
-        self.check_outbox();
-        let mut state = self.state.borrow_mut();
-        if state.phase == Phase::Closed {
-            return;
-        }
-        if state.awaiting_pong {
-            drop(state);
-            self.abort(CloseReason::PingTimeout);
-            return;
-        }
-        state.awaiting_pong = true;
-        // From when the ping was due, not from when it was written.
-        state.deadline += self.shard.shared.config.socketio.ping_timeout.get();
-        let open = state.phase == Phase::Open;
-        drop(state);
-        if open {
-            self.outbox.send(&Message::One(self.shard.ping.clone()));
-        }
-        self.schedule_heartbeat();
-    }
-
     fn weak(self: &Rc<Self>) -> Weak<dyn Timed> {
         let owner: Rc<dyn Timed> = self.clone();
         Rc::downgrade(&owner)
@@ -617,52 +295,4 @@ impl Timed for Engine {
 /// A close frame that says no more than that.
 fn closing_frame() -> Wire {
     Wire::raw(websocket::close(1000, ""))
-}
-
-// === impl PollResponse ===
-
-impl PollResponse {
-    /// Packets for the client.
-    pub fn packets(body: Bytes) -> Self {
-        Self { status: 200, content_type: "text/plain; charset=UTF-8", body }
-    }
-
-    /// The answer to a data request.
-    pub fn ok() -> Self {
-        // `text/html`, as the reference server: some browsers offer
-        // `text/plain` as a download.
-        Self { status: 200, content_type: "text/html", body: Bytes::from_static(b"ok") }
-    }
-
-    /// An Engine.IO error, by its code.
-    pub fn error(code: u8) -> Self {
-        Self {
-            status: if code == 4 { 403 } else { 400 },
-            content_type: "application/json",
-            body: Bytes::from_static(engineio::error_body(code).as_bytes()),
-        }
-    }
-
-    /// A body over `maxPayload`.
-    pub fn too_large() -> Self {
-        Self { status: 413, content_type: "text/plain", body: Bytes::new() }
-    }
-}
-
-// === impl guards ===
-
-impl Drop for PollGuard<'_> {
-    fn drop(&mut self) {
-        if let Some(engine) = self.0.take() {
-            engine.state.borrow_mut().polling = false;
-            engine.outbox.detach();
-            engine.abort(CloseReason::TransportClose);
-        }
-    }
-}
-
-impl Drop for PostGuard<'_> {
-    fn drop(&mut self) {
-        self.0.state.borrow_mut().posting = false;
-    }
 }

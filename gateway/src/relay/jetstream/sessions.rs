@@ -1,11 +1,22 @@
 //! Session records, in a key-value bucket: whoever holds the last revision
 //! owns the session.
+//!
+//! # Layout
+//!
+//! - `bucket`: the bucket
+//! - `update`: records of sessions that go on
+//! - `claim`: sessions that change hands
+//! - `closing`: ends of sessions, many at once
+//! - `ended`: how much the records of ended sessions may take
+//! - `unkept`: records that NATS has no room for
+//! - `heartbeat`: which gateways are still there
+//! - `sweep`: records of gateways that died
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use async_nats::{HeaderMap, Subscriber};
+use async_nats::Subscriber;
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use futures_util::future::BoxFuture;
@@ -19,21 +30,22 @@ use super::subjects::Subjects;
 use super::unavailable;
 use crate::metrics::Metrics;
 use crate::relay::embedded::Clock;
-use crate::relay::{Claim, Fanout, FeedItem, Owner, RelayError, SessionRecord, Sessions};
+use crate::relay::{Claim, Fanout, Owner, RelayError, SessionRecord, Sessions};
 
 mod bucket;
+mod claim;
 mod closing;
 mod ended;
+mod heartbeat;
 mod sweep;
+mod unkept;
+mod update;
 
 use bucket::Bucket;
+use claim::Fence;
 use ended::Ended;
+use heartbeat::HEARTBEAT;
 
-/// Time between two heartbeats: after the last one, what a dead gateway held
-/// is valid for `maxDisconnection`.
-const HEARTBEAT: Duration = Duration::from_secs(5);
-/// How long another gateway's heartbeat is taken from memory, in milliseconds.
-const BEAT_AGE: u64 = 1_000;
 /// Questions and writes of sessions under way at once: a storm of thousands
 /// that come back leaves the stream free for publications.
 const AT_ONCE: usize = 32;
@@ -44,8 +56,6 @@ const CLAIM_TRIES: usize = 32;
 const CLAIM_DELAY: Duration = Duration::from_millis(20);
 /// How long NATS keeps a closed record after it stops to count.
 const AFTERWARDS: u64 = 60_000;
-/// How often it is said that NATS has no room.
-const SAID_EVERY: Duration = Duration::from_mins(1);
 
 /// The records of this gateway's sessions, and the way to all others'.
 pub struct JetStreamSessions {
@@ -112,13 +122,6 @@ struct Entry {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     closed: Option<u64>,
     record: SessionRecord,
-}
-
-/// The news that a session was taken over.
-#[derive(Serialize, Deserialize)]
-struct Fence {
-    pid: Arc<str>,
-    owner: u64,
 }
 
 // === impl JetStreamSessions ===
@@ -203,121 +206,6 @@ impl JetStreamSessions {
         }
     }
 
-    async fn beat(&self) -> Result<(), ApiError> {
-        let now = self.clock.now().to_string();
-        // Its entry goes some time after the last session that it held.
-        let ttl = self.max_disconnection.unwrap_or(0).saturating_mul(2).max(60_000);
-        let key = format!("h.{}", self.gateway);
-        self.bucket.put(&key, now.into(), Some(ttl), None).await.map(drop)
-    }
-
-    /// Whether what is in an entry still holds.
-    async fn holds(&self, entry: &Entry) -> Result<bool, ApiError> {
-        let most = self.max_disconnection.unwrap_or(0);
-        let now = self.clock.now();
-        let since = match entry.closed {
-            Some(closed) => closed,
-            None if entry.gateway == self.gateway => return Ok(true),
-            None => self.last_beat(&entry.gateway).await?,
-        };
-        Ok(now.saturating_sub(since) <= most)
-    }
-
-    /// When another gateway was last heard; 0: never.
-    async fn last_beat(&self, gateway: &str) -> Result<u64, ApiError> {
-        let beats = || self.beats.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = self.clock.now();
-        let is_fresh = |read: u64| now.saturating_sub(read) < BEAT_AGE;
-        let known = beats().get(gateway).copied();
-        if let Some((_, beat)) = known.filter(|(read, _)| is_fresh(*read)) {
-            return Ok(beat);
-        }
-        // A replica that is behind would make a gateway's sessions look
-        // expired, and nothing written afterwards would tell.
-        let found = self.bucket.get_from_leader(&format!("h.{gateway}")).await?;
-        let text = found.and_then(|found| String::from_utf8(found.value.to_vec()).ok());
-        let beat = text.and_then(|text| text.parse().ok()).unwrap_or(0);
-        let mut beats = beats();
-        // Gateways come and go.
-        beats.retain(|_, (read, _)| is_fresh(*read));
-        beats.insert(gateway.to_owned(), (now, beat));
-        Ok(beat)
-    }
-
-    /// Somebody took a session over: if it is held here, its connection goes.
-    async fn fence(&self, pid: &Arc<str>, owner: Owner) {
-        let open = {
-            let mut table = self.lock();
-            match table.get(pid) {
-                Some(held) if held.owner != owner => {
-                    let open = held.end.is_none();
-                    table.remove(pid);
-                    open
-                }
-                _ => false,
-            }
-        };
-        if open {
-            let _ = self.fanout.send(FeedItem::Fenced { pid: pid.clone(), owner }).await;
-        }
-    }
-
-    /// None: somebody else wrote first, or the replica that was asked is
-    /// behind; the next attempt asks the leader.
-    async fn claim_once(&self, pid: &str, first: bool) -> Result<Option<Claim>, ApiError> {
-        let key = format!("s.{pid}");
-        let found = if first {
-            self.bucket.get(&key).await?
-        } else {
-            self.bucket.get_from_leader(&key).await?
-        };
-        let Some(found) = found else { return Ok(Some(Claim::Unknown)) };
-        let Ok(entry) = serde_json::from_slice::<Entry>(&found.value) else {
-            return Ok(Some(Claim::Unknown));
-        };
-        if !self.holds(&entry).await? {
-            match self.bucket.delete(&key, found.revision).await {
-                Ok(()) => {}
-                Err(error) if error.is_conflict() => return Ok(None),
-                Err(error) => return Err(error),
-            }
-            self.lock().remove(pid);
-            return Ok(Some(Claim::Unknown));
-        }
-        let owner = new_owner();
-        let was = Owner(entry.owner);
-        let mine = Entry {
-            owner: owner.0,
-            gateway: self.gateway.clone(),
-            closed: None,
-            record: entry.record.clone(),
-        };
-        let revision = match self.write(&key, &mine, Some(found.revision)).await {
-            Ok(revision) => revision,
-            Err(error) if error.is_conflict() => return Ok(None),
-            Err(error) => return Err(error),
-        };
-        let pid: Arc<str> = pid.into();
-        let record = Arc::new(entry.record.clone());
-        let held = Held { owner, revision, begun: 0, done: 0, record, end: None, kept: true };
-        if let Some(closed) = entry.closed.filter(|_| entry.gateway == self.gateway) {
-            self.ended().remove(self.gone_after(closed), found.value.len());
-        }
-        let before = self.lock().insert(pid.clone(), held);
-        let open_here = before.is_some_and(|held| held.owner == was && held.end.is_none());
-        if open_here {
-            let _ = self.fanout.send(FeedItem::Fenced { pid: pid.clone(), owner }).await;
-        } else if entry.closed.is_none() && entry.gateway != self.gateway {
-            let fence = Fence { pid, owner: owner.0 };
-            let payload = serde_json::to_vec(&fence).unwrap_or_default();
-            let subject = self.fenced_subject.clone();
-            let publish = self.bucket.api().client().publish(subject, payload.into());
-            // If it doesn't arrive: what the former owner writes next fails.
-            let _ = tokio::time::timeout(super::api::TIMEOUT, publish).await;
-        }
-        Ok(Some(Claim::Granted(entry.record, owner)))
-    }
-
     async fn write(
         &self,
         key: &str,
@@ -334,136 +222,6 @@ impl JetStreamSessions {
 
     fn ended(&self) -> MutexGuard<'_, Ended> {
         self.ended.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// NATS has no room for a session's record: it works on, and nobody can
-    /// come back to it.
-    fn count_unkept(&self, error: &ApiError) {
-        self.metrics.sessions_not_kept.inc();
-        let now = Instant::now();
-        let mut said = self.said_full.lock().unwrap_or_else(PoisonError::into_inner);
-        if said.is_none_or(|last| now - last >= SAID_EVERY) {
-            *said = Some(now);
-            drop(said);
-            tracing::warn!(
-                %error,
-                "NATS has no room for the records of sessions: new ones work, and can't be \
-                 recovered; give NATS or its account more storage"
-            );
-        }
-    }
-
-    /// Removes a record that can't be brought up to date: what lies there
-    /// would bring back less than the client has.
-    async fn give_up(
-        &self,
-        pid: &Arc<str>,
-        owner: Owner,
-        revision: u64,
-        error: &ApiError,
-    ) -> Result<(), ApiError> {
-        // First, so that another write under way knows why it is gone.
-        self.set_kept(pid, owner, false);
-        if let Err(error) = self.bucket.delete(&format!("s.{pid}"), revision).await {
-            self.set_kept(pid, owner, true);
-            return Err(error);
-        }
-        self.count_unkept(error);
-        Ok(())
-    }
-
-    fn set_kept(&self, pid: &str, owner: Owner, kept: bool) {
-        if let Some(held) = self.lock().get_mut(pid).filter(|held| held.owner == owner) {
-            held.kept = kept;
-        }
-    }
-
-    fn is_unkept(&self, pid: &str, owner: Owner) -> bool {
-        self.lock().get(pid).is_some_and(|held| held.owner == owner && !held.kept)
-    }
-
-    async fn put_record(
-        &self,
-        pid: &Arc<str>,
-        owner: Owner,
-        record: SessionRecord,
-    ) -> Result<bool, ApiError> {
-        let record = Arc::new(record);
-        let (mut revision, turn) = {
-            let mut table = self.lock();
-            let Some(held) = table.get_mut(pid).filter(|held| held.owner == owner) else {
-                return Ok(false);
-            };
-            if held.end.is_some_and(|(_, for_good)| for_good) {
-                return Ok(false);
-            }
-            if !held.kept {
-                return Ok(true);
-            }
-            if held.record == record && held.begun == held.done {
-                // As after a recovery: nothing new.
-                return Ok(true);
-            }
-            held.begun += 1;
-            (held.revision, held.begun)
-        };
-        // Never closed: only its drop would.
-        let _room = self.room.acquire().await;
-        let key = format!("s.{pid}");
-        let entry = |record: &SessionRecord| Entry {
-            owner: owner.0,
-            gateway: self.gateway.clone(),
-            closed: None,
-            record: record.clone(),
-        };
-        for _ in 0..TRIES {
-            match self.write(&key, &entry(&record), Some(revision)).await {
-                Ok(written) => {
-                    let mut table = self.lock();
-                    let Some(held) = table.get_mut(pid).filter(|held| held.owner == owner) else {
-                        return Ok(false);
-                    };
-                    held.revision = held.revision.max(written);
-                    if held.done < turn {
-                        held.done = turn;
-                        held.record = record;
-                    }
-                    return Ok(true);
-                }
-                Err(error) if error.is_conflict() => {}
-                Err(error) if error.is_full() => {
-                    return self.give_up(pid, owner, revision, &error).await.map(|()| true);
-                }
-                Err(error) => return Err(error),
-            }
-            // It was this very owner, in another write, or somebody else.
-            let found = self.bucket.get_from_leader(&key).await?;
-            let ours = found.and_then(|found| {
-                let entry = serde_json::from_slice::<Entry>(&found.value).ok()?;
-                (entry.owner == owner.0).then_some(found.revision)
-            });
-            let Some(found) = ours else {
-                if self.is_unkept(pid, owner) {
-                    return Ok(true);
-                }
-                self.forget(pid, owner);
-                return Ok(false);
-            };
-            revision = found;
-            let table = self.lock();
-            if table.get(pid).is_some_and(|held| held.owner == owner && held.done > turn) {
-                // A later one, which knows more, was faster.
-                return Ok(true);
-            }
-        }
-        Err(ApiError::Timeout(super::api::TIMEOUT))
-    }
-
-    fn forget(&self, pid: &Arc<str>, owner: Owner) {
-        let mut table = self.lock();
-        if table.get(pid).is_some_and(|held| held.owner == owner) {
-            table.remove(pid);
-        }
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<Arc<str>, Held>> {
@@ -581,9 +339,4 @@ fn new_owner() -> Owner {
     // A system without randomness gives no session ids either.
     let _ = aws_lc_rs::rand::fill(&mut bytes);
     Owner(u64::from_be_bytes(bytes))
-}
-
-/// With headers that make a write one of this revision only.
-fn expecting(headers: &mut HeaderMap, revision: u64) {
-    headers.insert("Nats-Expected-Last-Subject-Sequence", revision.to_string().as_str());
 }

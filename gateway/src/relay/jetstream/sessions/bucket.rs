@@ -4,7 +4,6 @@
 use async_nats::HeaderMap;
 use bytes::Bytes;
 
-use super::expecting;
 use crate::relay::jetstream::api::{Api, ApiError, Get, Stored};
 
 /// How long the mark of a deleted record stays, in seconds.
@@ -135,4 +134,9 @@ impl Bucket {
 fn found(stored: Stored) -> Option<Found> {
     let operation = stored.headers.as_ref().and_then(|headers| headers.get_last("KV-Operation"));
     operation.is_none().then_some(Found { revision: stored.sequence, value: stored.payload })
+}
+
+/// With headers that make a write one of this revision only.
+fn expecting(headers: &mut HeaderMap, revision: u64) {
+    headers.insert("Nats-Expected-Last-Subject-Sequence", revision.to_string().as_str());
 }
