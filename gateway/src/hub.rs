@@ -200,8 +200,12 @@ impl Hub {
     /// Writes what [`Hub::deliver`] queued: one write for each connection.
     pub fn flush(&mut self) {
         for some in self.dirty.chunks(AHEAD) {
-            some.iter().for_each(|outbox| outbox.fetch());
-            some.iter().for_each(|outbox| outbox.clean());
+            for outbox in some {
+                outbox.fetch();
+            }
+            for outbox in some {
+                outbox.clean();
+            }
         }
         self.dirty.clear();
     }

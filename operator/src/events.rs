@@ -1,5 +1,7 @@
 //! Events: what a person must know, once.
 
+use std::fmt::Write as _;
+
 use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::api::events::v1::Event;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
@@ -141,7 +143,8 @@ fn since(cluster: &PushCluster, status: &PushClusterStatus) -> String {
     let mut since = format!("{} {}", uid.unwrap_or_default(), generation.unwrap_or_default());
     for condition in &status.conditions {
         let (kind, at) = (&condition.type_, &condition.last_transition_time.0);
-        since.push_str(&format!(" {kind} {}", at.as_second()));
+        // Writing into a String does not fail.
+        let _ = write!(since, " {kind} {}", at.as_second());
     }
     since
 }

@@ -374,7 +374,7 @@ fn a_restart_is_said_once_by_whichever_operator() {
 #[test]
 fn what_holds_is_said_once_by_whichever_operator_until_it_ends() {
     let mut scene = Scene::well();
-    let mut once = |scene: &mut Scene, reason: &str| {
+    let once = |scene: &mut Scene, reason: &str| {
         scene.at += 100;
         let (status, said) = scene.look();
         scene.before = status;
