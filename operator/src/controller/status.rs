@@ -99,7 +99,7 @@ pub fn paused(cluster: &PushCluster, now: &Time) -> PushClusterStatus {
 pub fn status(view: &View<'_>, now: &Time) -> PushClusterStatus {
     let cluster = view.cluster;
     let names = Names::of(cluster);
-    let before = cluster.status.clone().unwrap_or_default();
+    let before = view.before.clone();
     let generation = cluster.metadata.generation;
     let answers: Vec<&GatewayStatus> =
         conditions::answering(view).into_iter().map(|(_, status)| status).collect();
