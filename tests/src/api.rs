@@ -89,7 +89,15 @@ pub async fn metric(gateway: &Gateway, name: &str) -> Option<f64> {
 ///
 /// When `/metrics` doesn't answer 200.
 pub async fn metric_at(base: &str, name: &str) -> Option<f64> {
-    let reply = get(&format!("{base}/metrics")).await;
+    metric_of(&get(&format!("{base}/metrics")).await, name)
+}
+
+/// The same of an answer of `/metrics`.
+///
+/// # Panics
+///
+/// When it isn't 200.
+pub fn metric_of(reply: &Reply, name: &str) -> Option<f64> {
     assert_eq!(reply.status, 200, "/metrics: {}", reply.text());
     let mut found = None;
     for line in reply.text().lines().filter(|line| !line.starts_with('#')) {

@@ -10,6 +10,7 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 use tests::api;
+use tests::kubernetes::live::scrape;
 use tests::kubernetes::{Client, Cluster, Namespace, PATIENCE, images};
 use tests::patience::eventually;
 use tests::socketio::{Socket, Transport};
@@ -60,7 +61,7 @@ impl Live {
         from.run(async move || {
             let mut counts = BTreeMap::new();
             for (pod, address) in pods {
-                let count = api::metric_at(&format!("http://{address}:9090"), name).await;
+                let count = scrape(&address, name).await;
                 counts.insert(pod, count.unwrap_or_default());
             }
             counts

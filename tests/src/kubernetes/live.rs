@@ -49,6 +49,9 @@ pub fn small_with_three_servers() -> String {
 /// How long a fault may last at most.
 pub const MINUTE: Duration = Duration::from_mins(1);
 
+/// How long one scrape may take.
+const SCRAPE: Duration = Duration::from_secs(10);
+
 /// Between two looks.
 const LOOK: Duration = Duration::from_millis(250);
 
@@ -356,7 +359,7 @@ impl Live {
         from.run(async move || {
             let mut counts = Vec::new();
             for (pod, address) in pods {
-                let count = api::metric_at(&format!("http://{address}:9090"), name).await;
+                let count = scrape(&address, name).await;
                 // Whole numbers, and few.
                 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
                 counts.push((pod, count.unwrap_or_default() as u64));
@@ -365,6 +368,23 @@ impl Live {
         })
         .await
     }
+}
+
+/// A metric of the gateway at this address, read as Prometheus reads it: a
+/// scrape without an answer is told, and done again.
+///
+/// # Panics
+///
+/// When there is no answer three times.
+pub async fn scrape(address: &str, name: &str) -> Option<f64> {
+    let url = format!("http://{address}:9090/metrics");
+    for _ in 0..2 {
+        match http::try_send(http::request("GET", &url).timeout(SCRAPE)).await {
+            Ok(reply) => return api::metric_of(&reply, name),
+            Err(why) => eprintln!("no answer from {url}, asked again: {why:?}"),
+        }
+    }
+    api::metric_of(&http::get(&url).await, name)
 }
 
 /// A condition of a status; null without it.

@@ -114,7 +114,9 @@ async fn copies_are(live: &Live, from: &Client, copies: usize) {
 fn streams(server: &Value) -> Vec<usize> {
     let accounts = server["account_details"].as_array().into_iter().flatten();
     let streams = accounts.flat_map(|one| one["stream_detail"].as_array().into_iter().flatten());
-    let streams = streams.filter(|one| one["name"] == "PUSH_push");
+    // The others are buckets, `KV_…`.
+    let streams =
+        streams.filter(|one| one["name"].as_str().is_some_and(|n| n.starts_with("PUSH_")));
     let copies = streams.filter_map(|one| one["config"]["num_replicas"].as_u64());
     copies.filter_map(|copies| copies.try_into().ok()).collect()
 }
