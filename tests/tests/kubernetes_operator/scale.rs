@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde_json::json;
-use tests::kubernetes::live::SMALL;
+use tests::kubernetes::live::{MINUTE, SMALL};
 use tests::kubernetes::{Client, Cluster, Live, PATIENCE, Place};
 use tests::raw::Raw;
 use tests::socketio::Transport;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
 /// Clients that come together.
@@ -71,6 +71,7 @@ async fn clients_follow_the_number_of_gateways() {
     cluster
         .wait("the Service to leave it out", &endpoints, |slices| !slices.contains(&overfull))
         .await;
+    is_left(&live, &place, &bound, &overfull).await;
     let moved = Crowd::come(&live, &place, bound.clone()).await;
     assert_ne!(moved.pod, overfull, "its address was bound to the overfull gateway");
     crowds.push(moved);
@@ -103,6 +104,24 @@ async fn clients_follow_the_number_of_gateways() {
 
     autoscaled(&live).await;
     without_affinity(&live, &place, bound).await;
+}
+
+/// Waits until a client of this address comes to another gateway: the node's
+/// proxy follows the Service's endpoints a moment later.
+async fn is_left(live: &Live, place: &Place, browser: &Client, gateway: &str) {
+    let opened = async || {
+        let opened = live.metric(browser, "push_connections_opened_total").await;
+        opened.into_iter().find(|(pod, _)| pod == gateway).map(|(_, count)| count)
+    };
+    let until = Instant::now() + MINUTE;
+    loop {
+        let (before, there) = (opened().await, place.clone());
+        browser.run(async move || there.connect(Transport::WebSocket).await.cut()).await;
+        if opened().await == before {
+            break;
+        }
+        assert!(Instant::now() < until, "an address stays bound to the overfull gateway");
+    }
 }
 
 /// An autoscaler of Kubernetes' own, whose metric nobody has: its limits hold.
