@@ -26,7 +26,7 @@ use crate::crd::{PushCluster, SecretKey};
 
 mod report;
 
-use report::{now, report, unreadable, write};
+use report::{now, report, unreadable, write, written};
 
 #[cfg(test)]
 mod tests;
@@ -124,7 +124,8 @@ async fn look(
         }
     };
     if cluster.annotations().get(RECONCILE).is_some_and(|value| value == "disabled") {
-        let status = status::paused(&cluster, &now());
+        let (before, _) = written(&cluster, memory);
+        let status = status::paused(&cluster, before, &now());
         write(context, &cluster, status, memory).await?;
         return Ok(Action::await_change());
     }

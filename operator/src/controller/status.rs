@@ -77,9 +77,12 @@ pub struct Finding {
     pub message: String,
 }
 
-/// The status of one that is left alone.
-pub fn paused(cluster: &PushCluster, now: &Time) -> PushClusterStatus {
-    let mut status = cluster.status.clone().unwrap_or_default();
+/// The status of one that is left alone; `status` was written last.
+pub fn paused(
+    cluster: &PushCluster,
+    mut status: PushClusterStatus,
+    now: &Time,
+) -> PushClusterStatus {
     let finding = Finding::new(
         "Paused",
         "True",

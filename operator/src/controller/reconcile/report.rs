@@ -51,8 +51,7 @@ pub(super) async fn report(
     let stateful = stateful.map(|live| live.fingerprint).unwrap_or_default();
     let servers_gone = servers_gone(memory.servers_settled.as_ref(), &stateful, &server_pods);
     let late = plan.as_ref().map_or_else(|_| Vec::new(), |plan| servers::late(plan, memory));
-    let before = memory.status.as_ref().map(|(status, _)| status.clone());
-    let before = before.or_else(|| cluster.status.clone()).unwrap_or_default();
+    let (before, _) = written(cluster, memory);
     let now = now();
     let view = View {
         cluster,
@@ -132,6 +131,15 @@ async fn say(context: &Context, cluster: &PushCluster, said: Vec<Say>, memory: &
     }
 }
 
+/// The status as it was written last, not as a watch has shown it, and how long
+/// ago that was.
+pub(super) fn written(cluster: &PushCluster, memory: &Memory) -> (PushClusterStatus, Duration) {
+    match &memory.status {
+        Some((status, when)) => (status.clone(), when.elapsed()),
+        None => (cluster.status.clone().unwrap_or_default(), Duration::MAX),
+    }
+}
+
 /// Writes a status if it is news.
 pub(super) async fn write(
     context: &Context,
@@ -139,12 +147,7 @@ pub(super) async fn write(
     mut status: PushClusterStatus,
     memory: &mut Memory,
 ) -> Result<(), ReconcileError> {
-    let written = memory.status.as_ref().map(|(status, when)| (status.clone(), when.elapsed()));
-    let (before, since) = written
-        .or_else(|| Some((cluster.status.clone()?, Duration::MAX)))
-        .unwrap_or((PushClusterStatus::default(), Duration::MAX));
-    // Transition times follow what was written last, not what a watch has shown.
-    keep_times(&before.conditions, &mut status.conditions);
+    let (before, since) = written(cluster, memory);
     if !status::is_news(&before, &mut status, since) {
         return Ok(());
     }
@@ -160,16 +163,6 @@ pub(super) async fn write(
     }
     memory.status = Some((status, Instant::now()));
     Ok(())
-}
-
-fn keep_times(before: &[Condition], now: &mut [Condition]) {
-    for condition in now {
-        if let Some(old) =
-            before.iter().find(|old| old.type_ == condition.type_ && old.status == condition.status)
-        {
-            condition.last_transition_time = old.last_transition_time.clone();
-        }
-    }
 }
 
 /// A manifest that this version can't read: only its status is touched.
